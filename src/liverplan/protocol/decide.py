@@ -1,0 +1,312 @@
+"""Criteria against what is known. Kleene's three-valued logic: unknown stays unknown and never becomes met.
+
+A condition is refuted by one of its parts that fails, met when all hold, and undetermined otherwise. More knowledge
+can only settle what was undetermined; it never turns a refuted criterion into a met one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from liverplan.protocol.model import (
+    AllOf,
+    AnyOf,
+    Condition,
+    Criterion,
+    FactCheck,
+    NumberCheck,
+    Outcome,
+    Part,
+    Protocol,
+    Verdict,
+)
+from liverplan.protocol.reading import Measures, Reading, Value, reading_of, readings, value_to_json
+from liverplan.protocol.vocabulary import MEASURES, TERMS, Term
+from liverplan.protocol.wording import limit_text, requirement, value_text
+from liverplan.quantity import Quantity, Unknown
+
+Known = Mapping[str, Reading]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check came to. term: the name whose value is shown. missing: what to obtain before it can be decided."""
+
+    outcome: Outcome
+    term: str
+    value: Value
+    limit: float | tuple[bool | str, ...]
+    unit: str | None
+    evidence: tuple[str, ...]
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PartResult:
+    """A part of a criterion and its findings, those of the condition's first check first."""
+
+    part: Part
+    outcome: Outcome
+    findings: tuple[Finding, ...]
+
+    @property
+    def decisive(self) -> tuple[Finding, ...]:
+        """The findings that share the part's outcome."""
+        return tuple(finding for finding in self.findings if finding.outcome is self.outcome)
+
+    @property
+    def headline(self) -> Finding:
+        """The finding whose value and limit stand for the part."""
+        return self.decisive[0]
+
+
+@dataclass(frozen=True)
+class CriterionResult:
+    """One criterion, decided. For an exclusion criterion MET means: not excluded by it."""
+
+    criterion: Criterion
+    parts: tuple[PartResult, ...]
+    mentions: tuple[str, ...] = ()
+
+    @property
+    def outcome(self) -> Outcome:
+        return all_of([part.outcome for part in self.parts])
+
+    @property
+    def headline(self) -> Finding:
+        """The part whose value stands for the criterion: the first that imaging measures, else the first."""
+        measured = [part for part in self.parts if TERMS[part.headline.term].is_measure]
+        return (measured or list(self.parts))[0].headline
+
+    @property
+    def evidence(self) -> str:
+        """Sentences of the parts that made the outcome what it is, then what is only mentioned."""
+        decisive = [finding for part in self.parts if part.outcome is self.outcome for finding in part.decisive]
+        return _text([*(sentence for finding in decisive for sentence in finding.evidence), *self.mentions])
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Names to obtain; empty once the criterion is decided."""
+        if self.outcome is not Outcome.UNDETERMINED:
+            return ()
+        names = [name for part in self.parts for finding in part.decisive for name in finding.missing]
+        return tuple(dict.fromkeys(names))
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A protocol's criteria in its order, and what they add up to."""
+
+    protocol: Protocol
+    criteria: tuple[CriterionResult, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        overall = all_of([result.outcome for result in self.criteria])
+        return {
+            Outcome.MET: Verdict.MEETS,
+            Outcome.NOT_MET: Verdict.DOES_NOT_MEET,
+            Outcome.UNDETERMINED: Verdict.UNDETERMINED,
+        }[overall]
+
+    def to_json(self) -> dict[str, Any]:
+        """The `eligibility` block of report.json."""
+        return {
+            "protocol": self.protocol.id,
+            "version": self.protocol.version,
+            "sha256": self.protocol.sha256,
+            "verdict": self.verdict.value,
+            "criteria": [_criterion_json(result) for result in self.criteria],
+        }
+
+
+def decide(protocol: Protocol, measures: Measures, clinical: Mapping[str, object] | None = None) -> Decision:
+    """Every criterion of the protocol on what was measured and recorded; what is absent is unknown.
+
+    measures: values in the units of `vocabulary.MEASURES`. clinical: the record's fields by name.
+    Raises ValueError for a measure outside the vocabulary, ClinicalError for a field that cannot be used.
+    """
+    known = readings(measures, clinical or {})
+    return Decision(protocol, tuple(_decide_criterion(criterion, known) for criterion in protocol.criteria))
+
+
+def all_of(outcomes: Sequence[Outcome]) -> Outcome:
+    """Kleene conjunction."""
+    if Outcome.NOT_MET in outcomes:
+        return Outcome.NOT_MET
+    return Outcome.UNDETERMINED if Outcome.UNDETERMINED in outcomes else Outcome.MET
+
+
+def any_of(outcomes: Sequence[Outcome]) -> Outcome:
+    """Kleene disjunction."""
+    if Outcome.MET in outcomes:
+        return Outcome.MET
+    return Outcome.UNDETERMINED if Outcome.UNDETERMINED in outcomes else Outcome.NOT_MET
+
+
+def _decide_criterion(criterion: Criterion, known: Known) -> CriterionResult:
+    parts = tuple(PartResult(part, *_evaluate(part.condition, known)) for part in criterion.parts)
+    return CriterionResult(criterion, parts, tuple(_mention(MEASURES[name], known) for name in criterion.mention))
+
+
+def _mention(term: Term, known: Known) -> str:
+    return f"{value_text(term, reading_of(known, term))}; reported, not decided on."
+
+
+def _evaluate(condition: Condition, known: Known) -> tuple[Outcome, tuple[Finding, ...]]:
+    """The outcome and the findings of the conditions that produced it."""
+    if isinstance(condition, NumberCheck):
+        finding = _check_number(condition, known)
+    elif isinstance(condition, FactCheck):
+        finding = _check_fact(condition, known)
+    else:
+        return _evaluate_group(condition, known)
+    return finding.outcome, (finding,)
+
+
+def _evaluate_group(group: AllOf | AnyOf, known: Known) -> tuple[Outcome, tuple[Finding, ...]]:
+    results = [_evaluate(condition, known) for condition in group.conditions]
+    combine = all_of if isinstance(group, AllOf) else any_of
+    outcome = combine([result for result, _ in results])
+    # Only branches that share the outcome explain it: a branch that failed asks for nothing any more.
+    return outcome, tuple(finding for result, findings in results if result is outcome for finding in findings)
+
+
+def _check_fact(check: FactCheck, known: Known) -> Finding:
+    (term,) = check.terms
+    reading = reading_of(known, term)
+    outcome, why, missing = _fact_outcome(check, reading, term, known)
+    evidence = (f"{value_text(term, reading)}.", *_required(check, known), why, check.caveat)
+    return Finding(outcome, term.name, reading.value, check.accepted, term.unit, evidence, missing)
+
+
+def _fact_outcome(check: FactCheck, reading: Reading, term: Term, known: Known) -> tuple[Outcome, str, tuple[str, ...]]:
+    if isinstance(reading.value, Unknown):
+        return Outcome.UNDETERMINED, check.if_unknown, _to_obtain(term, known)
+    if reading.value in check.open_values:
+        return Outcome.UNDETERMINED, check.open_because, (term.name,)
+    return Outcome.MET if reading.value in check.accepted else Outcome.NOT_MET, "", ()
+
+
+def _check_number(check: NumberCheck, known: Known) -> Finding:
+    proves = _quantities(check.at_least, known)
+    refutes = _quantities(check.at_most, known)
+    low = max((quantity.low for quantity in proves.values()), default=-math.inf)
+    high = min((quantity.high for quantity in refutes.values()), default=math.inf)
+    outcome = compare(low, check.op, high, check.limit)
+    why, missing = "", tuple[str, ...]()
+    if outcome is Outcome.UNDETERMINED:
+        why, missing = _why_open(check, low, high), _missing_numbers(check, known)
+    term = _shown_term(check, outcome, proves, refutes)
+    measured = "; ".join(value_text(t, reading_of(known, t), check.limit) for t in check.terms)
+    evidence = (f"{measured}.", *_required(check, known), why, check.caveat)
+    return Finding(outcome, term.name, reading_of(known, term).value, check.limit, check.unit, evidence, missing)
+
+
+def compare(low: float, op: str, high: float, limit: float) -> Outcome:
+    """A value that lies in [low, high] against a limit; ends may be infinite.
+
+    Bounds that cross (low > high) and fall on either side of the limit contradict each other: undetermined.
+    """
+    holds = {">=": low >= limit, ">": low > limit, "<=": high <= limit, "<": high < limit}[op]
+    fails = {">=": high < limit, ">": high <= limit, "<=": low > limit, "<": low >= limit}[op]
+    if holds == fails:
+        return Outcome.UNDETERMINED
+    return Outcome.MET if holds else Outcome.NOT_MET
+
+
+def _quantities(names: Sequence[str], known: Known) -> dict[str, Quantity]:
+    values = {name: reading_of(known, TERMS[name]).value for name in names}
+    return {name: value for name, value in values.items() if isinstance(value, Quantity)}
+
+
+def _shown_term(
+    check: NumberCheck, outcome: Outcome, proves: Mapping[str, Quantity], refutes: Mapping[str, Quantity]
+) -> Term:
+    """The term that made the outcome; while open, a plan's own value before a bound, a known one before an unknown."""
+    best = max(proves, key=lambda name: proves[name].low, default=None)
+    tightest = min(refutes, key=lambda name: refutes[name].high, default=None)
+    order = (tightest, best) if outcome is Outcome.NOT_MET else (best, tightest)
+    return TERMS[next((name for name in order if name is not None), check.at_most[0])]
+
+
+def _why_open(check: NumberCheck, low: float, high: float) -> str:
+    limit = limit_text(check.limit, check.unit)
+    if math.isinf(low) and math.isinf(high):
+        return check.if_unknown
+    if math.isinf(low):
+        return f"The bound does not refute {limit}, and a bound cannot prove it. {check.if_unknown}"
+    if math.isinf(high):
+        return f"What was shown does not reach {limit}, and nothing rules it out. {check.if_unknown}"
+    if low > high:
+        return "The bounds contradict each other; have the measurement checked."
+    return f"The limit of {limit} lies inside the interval, so these measurements cannot decide."
+
+
+def _missing_numbers(check: NumberCheck, known: Known) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for term in check.terms for name in _to_obtain(term, known)))
+
+
+def _to_obtain(term: Term, known: Known) -> tuple[str, ...]:
+    """The term itself while it is unknown; for a derived one, the fields it is computed from that are not recorded."""
+    absent = (choices for choices in term.derived_from if not any(name in known for name in choices))
+    parts = tuple(" or ".join(choices) for choices in absent)
+    unknown = isinstance(reading_of(known, term).value, Unknown)
+    return parts or ((term.name,) if unknown else ())
+
+
+def _required(check: NumberCheck | FactCheck, known: Known) -> tuple[str, ...]:
+    """What the protocol asks for; left out while a field of the record is blank, where it would only be noise."""
+    if all(not term.is_measure and isinstance(reading_of(known, term).value, Unknown) for term in check.terms):
+        return ()
+    if isinstance(check, FactCheck):
+        return (requirement(check.accepted),)
+    return (requirement(check.limit, check.op, check.unit),)
+
+
+def _text(sentences: Sequence[str]) -> str:
+    """Each sentence once, in order."""
+    return " ".join(dict.fromkeys(sentence for sentence in sentences if sentence))
+
+
+def _criterion_json(result: CriterionResult) -> dict[str, Any]:
+    criterion = result.criterion
+    return {
+        "id": criterion.id,
+        "kind": criterion.kind,
+        "text": criterion.text,
+        "source": criterion.source,
+        "outcome": result.outcome.value,
+        **_finding_json(result.headline),
+        "evidence": result.evidence,
+        "missing": list(result.missing),
+        "parts": [_part_json(part) for part in result.parts],
+    }
+
+
+def _part_json(part: PartResult) -> dict[str, Any]:
+    missing = [name for finding in part.decisive for name in finding.missing]
+    return {
+        "says": part.part.says,
+        "outcome": part.outcome.value,
+        **_finding_json(part.headline),
+        "evidence": _text([sentence for finding in part.decisive for sentence in finding.evidence]),
+        "missing": list(dict.fromkeys(missing)),
+    }
+
+
+def _finding_json(finding: Finding) -> dict[str, Any]:
+    """What was read, its value as report.json writes values, the limit and its unit."""
+    value = value_to_json(finding.value)
+    limit: Any = finding.limit
+    if isinstance(limit, tuple):
+        limit = limit[0] if len(limit) == 1 else list(limit)
+    return {
+        "measure": finding.term,
+        "value": value["value"] if len(value) == 1 else value,
+        "limit": limit,
+        "unit": finding.unit,
+    }
