@@ -1,0 +1,146 @@
+"""Output folders and files that are either whole or absent: written beside their place, then renamed into it."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from liverplan.errors import LiverplanError, OutputError, ResourceError
+
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+MARKER = "run.json"
+"""A folder that holds this file was written by liverplan, so that `--overwrite` may empty it."""
+
+
+@contextmanager
+def output_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """A new folder to write into; it takes the name `path` when the block ends well and vanishes when it fails.
+
+    Raises OutputError when `path` exists and is not empty (unless `overwrite` and it holds an earlier result),
+    or cannot be written; ResourceError when the disk is full.
+    """
+    path = Path(path)
+    _require_free(path, overwrite)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
+    try:
+        with writing(path):
+            yield work
+            work.chmod(0o777 & ~_umask())
+            _put_in_place(work, path)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what the file system says while `path` is written into OutputError or ResourceError."""
+    try:
+        yield
+    except LiverplanError:
+        raise
+    except OSError as error:
+        if error.errno in _DISK_FULL:
+            raise ResourceError(
+                "the disk is full",
+                got=f"{error.strerror} while writing {path}",
+                wanted="room for the results (about the size of the image)",
+                do="Free some space or choose another output folder; nothing half-written was left behind.",
+            ) from error
+        raise OutputError(
+            "the results cannot be written",
+            got=f"{error.strerror or error} at {error.filename or path}",
+            wanted="a folder that can be written to",
+            do="Choose another output folder or change its permissions.",
+        ) from error
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[IO[bytes]]:
+    """A binary file that takes the name `path` when the block ends well. Raises OutputError, ResourceError."""
+    path = Path(path)
+    with writing(path):
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).chmod(0o666 & ~_umask())
+            Path(name).replace(path)
+        finally:
+            Path(name).unlink(missing_ok=True)
+
+
+def write_bytes_atomic(path: Path, content: bytes) -> None:
+    """Write `content` to `path`, whole or not at all. Raises OutputError, ResourceError."""
+    with atomic_file(path) as file:
+        file.write(content)
+
+
+def write_text_atomic(path: Path, text: str) -> None:
+    """Write `text` as UTF-8 to `path`, whole or not at all. Raises OutputError, ResourceError."""
+    write_bytes_atomic(path, text.encode("utf-8"))
+
+
+def write_json_atomic(path: Path, payload: Mapping[str, Any]) -> None:
+    """Write `payload` as JSON. Raises ValueError on NaN or infinity (no reader of JSON is owed those)."""
+    write_text_atomic(path, json.dumps(payload, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def _require_free(path: Path, overwrite: bool) -> None:
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        raise OutputError(
+            "the output is not a folder",
+            got=f"{path}, a file or a link",
+            wanted="a folder that does not exist yet",
+            do="Choose another name with -o.",
+        )
+    with writing(path):
+        used = path.is_dir() and any(path.iterdir())
+    if used and not overwrite:
+        raise OutputError(
+            "the output folder is not empty",
+            got=str(path),
+            wanted="a new or empty folder",
+            do="Choose another folder, or pass --overwrite to replace the earlier result.",
+        )
+    if used and not (path / MARKER).is_file():
+        raise OutputError(
+            "the output folder holds something else than an earlier result",
+            got=f"{path} without a {MARKER}",
+            wanted="a folder that this program wrote, or an empty one",
+            do="Choose another folder; --overwrite replaces earlier results only.",
+        )
+
+
+def _put_in_place(work: Path, path: Path) -> None:
+    """Rename `work` to `path`; an earlier result steps aside first and is removed last."""
+    if not path.exists():
+        work.rename(path)
+        return
+    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".old", dir=path.parent))
+    earlier = aside / path.name
+    path.rename(earlier)
+    try:
+        work.rename(path)
+    except OSError:
+        earlier.rename(path)
+        raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _umask() -> int:
+    """The process's umask: temporary files are private, results follow the user's habit."""
+    current = os.umask(0)
+    os.umask(current)
+    return current
