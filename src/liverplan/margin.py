@@ -1,0 +1,364 @@
+"""The margin mathematics: one loss field, every margin at once, and the bound that no resection can beat.
+
+Whoever achieves margin m removes at least R(m) = { x : d(x) <= m } and divides every vessel that enters it. A place in
+the liver is therefore lost at the margin
+
+    loss(x) = min( d(x),  least clearance c(u) on the portal path to x,  least clearance on the hepatic path to x )
+
+with d the distance to the lesions, c(u) = d(centreline at u) - r(u), and the path running from the tree's root to the
+node nearest to x. The functional remnant at every margin is the survival curve of `loss`. Derivation and assumptions:
+docs/margins.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from liverplan.anatomy import Structure
+from liverplan.distance import BoundaryError, as_point, combined_mm, discretisation_mm
+from liverplan.lesions import Lesion
+from liverplan.quantity import Distance, Point, Quantity
+from liverplan.vessels import VesselTree
+from liverplan.volume import BoolArray, FloatArray, Grid, bounding_box
+
+Float32Array = npt.NDArray[np.float32]
+LabelArray = npt.NDArray[np.int32]
+
+CELL_MM = 1.25
+"""Voxels are pooled into cells of about this size; volumes stay exact because each cell keeps its voxel count."""
+_EDGE_MM = np.float32(1e-4)
+"""Tissue outside every lesion is kept this far from it, so that margin 0 removes the lesions and nothing else."""
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The liver as N small cells: centre (N, 3) LPS mm, volume (N,) mL, lesion id (N,) or 0 for parenchyma."""
+
+    points_lps_mm: FloatArray
+    volume_ml: FloatArray
+    lesion: LabelArray
+
+    @property
+    def liver_ml(self) -> float:
+        return float(self.volume_ml.sum())
+
+    @property
+    def tumour_ml(self) -> float:
+        return float(self.volume_ml[self.lesion > 0].sum())
+
+
+@dataclass(frozen=True)
+class TreeLoss:
+    """What one vessel tree does to the cells.
+
+    clearance_mm: (L, nodes) c(u) per lesion. path_mm: (L, nodes) least clearance on the path from the root.
+    path_node: (L, nodes) the node where it stands. node: (N,) tau, the node that serves each cell.
+    """
+
+    tree: VesselTree
+    clearance_mm: FloatArray
+    path_mm: FloatArray
+    path_node: npt.NDArray[np.int64]
+    node: npt.NDArray[np.int64]
+
+    def loss_mm(self, lesions: npt.NDArray[np.int64]) -> FloatArray:
+        """The margin at which each cell loses this tree, for a set of lesions (row numbers); (N,)."""
+        return np.asarray(self.path_mm[lesions].min(axis=0)[self.node])
+
+
+@dataclass(frozen=True)
+class LossField:
+    """The loss field of a case: distances (L, N) in mm per lesion, and the two trees where they were segmented."""
+
+    cells: Cells
+    lesions: tuple[Lesion, ...]
+    distance_mm: Float32Array
+    portal: TreeLoss | None
+    hepatic: TreeLoss | None
+    half_width_mm: float
+    """By this much the lesions' boundary, and with it `loss`, may be displaced."""
+
+    @property
+    def functional(self) -> bool:
+        """True when inflow and outflow are both known, so that functional remnants exist."""
+        return self.portal is not None and self.hepatic is not None
+
+    def parts_mm(self, lesions: Sequence[int] | None = None) -> tuple[FloatArray, FloatArray | None, FloatArray | None]:
+        """The margins at which each cell is removed, loses inflow, loses outflow; (N,) each, None for an absent tree."""
+        rows = np.arange(len(self.lesions)) if lesions is None else np.array(lesions, dtype=np.int64)
+        removed = self.distance_mm[rows].min(axis=0) if len(rows) else np.full(len(self.cells.volume_ml), np.inf)
+        portal = self.portal.loss_mm(rows) if self.portal is not None and len(rows) else None
+        hepatic = self.hepatic.loss_mm(rows) if self.hepatic is not None and len(rows) else None
+        return np.asarray(removed, dtype=np.float64), portal, hepatic
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """The liver at one margin; volumes in mL, None where a vessel tree is missing.
+
+    devascularised and congested count tissue that is not removed but has lost inflow, or outflow; both counts include
+    `devascularised_and_congested_ml`. FLR is over liver minus tumour.
+    """
+
+    margin_mm: float
+    removed_ml: float
+    remnant_ml: float
+    geometric_flr_percent: float
+    geometric_flr_low_percent: float
+    geometric_flr_high_percent: float
+    devascularised_ml: float | None
+    congested_ml: float | None
+    devascularised_and_congested_ml: float | None
+    functional_remnant_ml: float | None
+    flr_percent: float | None
+    flr_low_percent: float | None
+    flr_high_percent: float | None
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What stops a larger margin: kind "vessel" | "remnant" | "lesion" | "none", the structure, and where."""
+
+    kind: str
+    structure: Structure | None = None
+    witness_lps_mm: tuple[Point, Point] | None = None
+
+
+@dataclass(frozen=True)
+class UpperBound:
+    """The largest margin that any resection can have, and what limits it."""
+
+    margin_mm: Quantity
+    limit: Limit
+
+
+def liver_cells(liver: BoolArray, lesion_labels: LabelArray, grid: Grid) -> Cells:
+    """Pool the liver's voxels into cells of about CELL_MM; parenchyma and each lesion are kept apart inside a cell.
+
+    liver, lesion_labels: (i, j, k) on `grid`; every lesion voxel is a liver voxel. The cells' volumes add up to the
+    voxels' volume exactly.
+    """
+    box = bounding_box(liver)
+    pool = [max(1, round(CELL_MM / s)) for s in grid.spacing_mm]
+    part = grid.cropped(box)
+    inside, labels = liver[box], np.where(liver[box], lesion_labels[box], 0)
+    kinds = [0, *np.unique(labels[labels > 0]).tolist()]
+    centres, volumes, owners = [], [], []
+    for kind in kinds:
+        count = _pooled(inside & (labels == kind), pool)
+        ijk = np.argwhere(count)
+        centre = ijk * np.array(pool) + (np.array(pool) - 1) / 2.0
+        centres.append(part.to_world(centre))
+        volumes.append(count[tuple(ijk.T)] * grid.voxel_ml)
+        owners.append(np.full(len(ijk), kind, dtype=np.int32))
+    return Cells(np.concatenate(centres), np.concatenate(volumes), np.concatenate(owners))
+
+
+def loss_field(
+    cells: Cells,
+    lesions: tuple[Lesion, ...],
+    portal: VesselTree | None,
+    hepatic: VesselTree | None,
+    grid: Grid,
+    error: BoundaryError,
+) -> LossField:
+    """One signed distance per lesion and cell, one pass down each tree, one lookup per cell."""
+    distance = np.empty((len(lesions), len(cells.volume_ml)), dtype=np.float32)
+    for row, lesion in enumerate(lesions):
+        signed = lesion.surface.signed_distance_mm(cells.points_lps_mm).astype(np.float32)
+        own = cells.lesion == lesion.id
+        # The voxels say which side a cell is on; the surface says how far it is from it.
+        distance[row] = np.where(own, np.minimum(signed, -_EDGE_MM), np.maximum(signed, _EDGE_MM))
+    half_width = combined_mm(discretisation_mm(grid), error.lesion_mm)
+    return LossField(
+        cells, lesions, distance, _tree_loss(portal, lesions, cells), _tree_loss(hepatic, lesions, cells), half_width
+    )
+
+
+def margin_curve(field: LossField, margins_mm: Sequence[float]) -> tuple[CurvePoint, ...]:
+    """The liver at each margin, all read off the same loss field."""
+    return tuple(_curve_point(field, m) for m in margins_mm)
+
+
+def flr_percent(field: LossField, margin_mm: float, functional: bool) -> float:
+    """Remnant over (liver - tumour) in percent at a margin; functional: also fed and drained."""
+    removed, portal, hepatic = field.parts_mm()
+    kept = removed > max(margin_mm, 0.0)
+    if functional:
+        if portal is None or hepatic is None:
+            raise ValueError("a functional remnant needs both vessel trees")
+        kept &= (portal > margin_mm) & (hepatic > margin_mm)
+    return _share(field.cells, field.cells.volume_ml[kept].sum())
+
+
+def case_bound(
+    field: LossField, flr_limit_percent: float, vena_cava: Sequence[Distance], functional: bool = True
+) -> UpperBound:
+    """M_up of the case: the largest m with FLR(m) >= the limit and no vena cava closer than m to any lesion.
+
+    vena_cava: clearances of the lesions to structures that must stay and carry no tree. `functional` False gives the
+    weaker bound from volume alone, for cases without both trees.
+    """
+    rows = list(range(len(field.lesions)))
+    alive = np.ones(len(field.cells.volume_ml), dtype=bool)
+    return _bound(field, rows, alive, flr_limit_percent, vena_cava, functional)
+
+
+def lesion_bound(
+    field: LossField,
+    row: int,
+    wide_margin_mm: float,
+    flr_limit_percent: float,
+    vena_cava: Sequence[Distance],
+    functional: bool = True,
+) -> UpperBound | None:
+    """The same bound for one lesion (row number) with the others held at the protocol's margin.
+
+    None when the others at that margin already leave less than the FLR limit: then no margin of this lesion is possible.
+    """
+    others = [r for r in range(len(field.lesions)) if r != row]
+    removed, portal, hepatic = field.parts_mm(others)
+    alive = removed > wide_margin_mm
+    if functional and others:
+        assert portal is not None and hepatic is not None
+        alive &= (portal > wide_margin_mm) & (hepatic > wide_margin_mm)
+    if _share(field.cells, field.cells.volume_ml[alive].sum()) < flr_limit_percent:
+        return None
+    return _bound(field, [row], alive, flr_limit_percent, vena_cava, functional)
+
+
+def _bound(
+    field: LossField,
+    rows: list[int],
+    alive: BoolArray,
+    flr_limit_percent: float,
+    stay: Sequence[Distance],
+    functional: bool,
+) -> UpperBound:
+    bounds = [_remnant_bound(field, rows, alive, flr_limit_percent, functional)]
+    for distance in stay:
+        witness = distance.witness_lps_mm
+        bounds.append(UpperBound(_not_negative(distance.quantity), Limit("vessel", Structure.VENA_CAVA, witness)))
+    tightest = min(bounds, key=lambda b: b.margin_mm.value)
+    low, high = min(b.margin_mm.low for b in bounds), min(b.margin_mm.high for b in bounds)
+    return UpperBound(Quantity(tightest.margin_mm.value, low, high), tightest.limit)
+
+
+def _remnant_bound(
+    field: LossField, rows: list[int], alive: BoolArray, flr_limit_percent: float, functional: bool
+) -> UpperBound:
+    """The quantile of `loss` at which the remnant reaches its limit; a vessel limits when the quantile is its clearance."""
+    removed, portal, hepatic = field.parts_mm(rows)
+    parts = [removed] + ([p for p in (portal, hepatic) if p is not None] if functional else [])
+    loss = np.where(alive, np.minimum.reduce(parts), -np.inf)
+    volume = field.cells.volume_ml
+    need = flr_limit_percent / 100.0 * (field.cells.liver_ml - field.cells.tumour_ml)
+    order = np.argsort(-loss, kind="stable")
+    at = int(order[min(int(np.searchsorted(np.cumsum(volume[order]), need)), len(order) - 1)])
+    for tree_loss, part in ((field.portal, portal), (field.hepatic, hepatic)):
+        if functional and tree_loss is not None and part is not None and part[at] <= loss[at]:
+            return _vessel_bound(field, tree_loss, rows, at)
+    return UpperBound(
+        _not_negative(Quantity.around(float(loss[at]), field.half_width_mm)), Limit("remnant", None, None)
+    )
+
+
+def _vessel_bound(field: LossField, tree_loss: TreeLoss, rows: list[int], cell: int) -> UpperBound:
+    """The bound set by the vessel node whose division costs the cell its tree; the witness joins lesion and wall."""
+    served_by = tree_loss.node[cell]
+    row = rows[int(tree_loss.path_mm[rows, served_by].argmin())]
+    node = int(tree_loss.path_node[row, served_by])
+    centre = tree_loss.tree.points_lps_mm[node]
+    on_lesion = field.lesions[row].surface.nearest_vertex(centre)
+    towards = on_lesion - centre
+    wall = centre + towards * min(1.0, tree_loss.tree.radius_mm[node] / max(float(np.linalg.norm(towards)), 1e-9))
+    value = float(tree_loss.clearance_mm[row, node])
+    # The tree's radius and the lesion's boundary both enter c(u): the field's half-width covers them.
+    quantity = _not_negative(Quantity.around(value, field.half_width_mm))
+    return UpperBound(quantity, Limit("vessel", tree_loss.tree.structure, (as_point(on_lesion), as_point(wall))))
+
+
+def _tree_loss(tree: VesselTree | None, lesions: tuple[Lesion, ...], cells: Cells) -> TreeLoss | None:
+    if tree is None:
+        return None
+    shape = (len(lesions), len(tree.parent))
+    clearance, path, where = np.empty(shape), np.empty(shape), np.empty(shape, dtype=np.int64)
+    for row, lesion in enumerate(lesions):
+        clearance[row] = lesion.surface.signed_distance_mm(tree.points_lps_mm) - tree.radius_mm
+        path[row], where[row] = tree.path_minimum(clearance[row])
+    return TreeLoss(tree, clearance, path, where, tree.nearest_node(cells.points_lps_mm))
+
+
+def _curve_point(field: LossField, margin_mm: float) -> CurvePoint:
+    removed_at, portal, hepatic = field.parts_mm()
+    volume, cells = field.cells.volume_ml, field.cells
+    gone = removed_at <= margin_mm
+    removed = float(volume[gone].sum())
+    low, high = margin_mm + field.half_width_mm, margin_mm - field.half_width_mm
+    devascularised = congested = both = functional = flr = flr_low = flr_high = None
+    if portal is not None:
+        devascularised = float(volume[~gone & (portal <= margin_mm)].sum())
+    if hepatic is not None:
+        congested = float(volume[~gone & (hepatic <= margin_mm)].sum())
+    if portal is not None and hepatic is not None and devascularised is not None and congested is not None:
+        both = float(volume[~gone & (portal <= margin_mm) & (hepatic <= margin_mm)].sum())
+        functional = cells.liver_ml - removed - devascularised - congested + both
+        flr, flr_low, flr_high = (
+            _share(cells, functional),
+            flr_percent(field, low, True),
+            flr_percent(field, high, True),
+        )
+    return CurvePoint(
+        margin_mm,
+        removed,
+        cells.liver_ml - removed,
+        _share(cells, cells.liver_ml - removed),
+        flr_percent(field, low, False),
+        flr_percent(field, high, False),
+        devascularised,
+        congested,
+        both,
+        functional,
+        flr,
+        flr_low,
+        flr_high,
+    )
+
+
+def _share(cells: Cells, remnant_ml: float) -> float:
+    """Percent of (liver - tumour)."""
+    return float(100.0 * remnant_ml / (cells.liver_ml - cells.tumour_ml))
+
+
+def _pooled(mask: BoolArray, pool: list[int]) -> npt.NDArray[np.int32]:
+    """Number of set voxels in each block of `pool` voxels."""
+    pad = [(0, -n % p) for n, p in zip(mask.shape, pool, strict=True)]
+    padded = np.pad(mask, pad)
+    i, j, k = (n // p for n, p in zip(padded.shape, pool, strict=True))
+    blocks = padded.reshape(i, pool[0], j, pool[1], k, pool[2])
+    return np.asarray(blocks.sum(axis=(1, 3, 5), dtype=np.int32))
+
+
+def _not_negative(quantity: Quantity) -> Quantity:
+    """A margin below zero does not exist: contact is a margin of 0 (its interval keeps the upper end)."""
+    return Quantity(max(quantity.value, 0.0), max(quantity.low, 0.0), max(quantity.high, 0.0))
+
+
+__all__ = [
+    "Cells",
+    "CurvePoint",
+    "Limit",
+    "LossField",
+    "TreeLoss",
+    "UpperBound",
+    "case_bound",
+    "flr_percent",
+    "lesion_bound",
+    "liver_cells",
+    "loss_field",
+    "margin_curve",
+]

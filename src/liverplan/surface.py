@@ -1,0 +1,141 @@
+"""Sub-voxel surfaces of masks, and signed distances to them.
+
+A voxel mask tells the boundary to half a voxel only. The estimator here takes the symmetric signed distance map of the
+mask, interpolates it between thick slices (shape-based interpolation), smooths it by a little more than a voxel with the
+shrinkage of curved walls compensated, and meshes the zero level. The smoothed field is kept on the mask's side at every
+voxel centre, so that no thin vessel can vanish. Bias and spread: `scripts/bench/accuracy`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk
+from scipy import ndimage
+from scipy.spatial import cKDTree
+from skimage.measure import marching_cubes
+
+from liverplan.mesh import Mesh
+from liverplan.volume import BoolArray, FloatArray, Grid, bounding_box
+
+SMOOTHING_FINE_VOXELS = 1.3
+"""Gaussian sigma in units of the finest spacing; chosen on spheres against cylinders (bias 0.00, sd 0.08 mm at 0.8 mm)."""
+FINEST_MM = 0.6
+"""No axis is refined below this spacing: it costs time and adds nothing to what the voxels know."""
+KEEP_SIDE_FINE_VOXELS = 0.05
+"""Least absolute value of the field at a voxel centre, in units of the finest spacing."""
+_PAD_VOXELS = 4
+
+Float32Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Surface:
+    """A closed triangle surface with outward unit normals at its vertices, and the lattice pitch it was sampled at."""
+
+    mesh: Mesh
+    normals: FloatArray
+    pitch_mm: float
+    _cache: dict[str, object] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def vertices_lps_mm(self) -> FloatArray:
+        return self.mesh.vertices_lps_mm
+
+    @cached_property
+    def tree(self) -> cKDTree:
+        return cKDTree(self.mesh.vertices_lps_mm)
+
+    def signed_distance_mm(self, points_lps_mm: FloatArray, workers: int = -1) -> FloatArray:
+        """Distance of points (N, 3) to the surface in mm, negative inside; (N,).
+
+        Close to the surface the distance to the tangent plane of the nearest vertex is taken, which removes the
+        error of measuring to vertices; far away that error is below pitch^2 / (4 distance).
+        """
+        distance, nearest = self.tree.query(points_lps_mm, workers=workers)
+        plane = np.einsum("ij,ij->i", points_lps_mm - self.vertices_lps_mm[nearest], self.normals[nearest])
+        near = distance < 2.0 * self.pitch_mm
+        return np.where(near, plane, np.copysign(distance, plane))
+
+    def nearest_vertex(self, point_lps_mm: FloatArray) -> FloatArray:
+        """The vertex nearest to one point, (3,)."""
+        return np.asarray(self.vertices_lps_mm[self.tree.query(point_lps_mm)[1]])
+
+
+def symmetric_distance_map(mask: BoolArray, spacing_mm: tuple[float, float, float]) -> Float32Array:
+    """Signed distance in mm from voxel centres to the boundary between voxels, negative inside.
+
+    The mean of the distance to the nearest voxel centre on the other side and to the nearest border centre on the own
+    side; this removes the half-voxel bias of either map alone. A mask without voxels on one side is a ValueError.
+    """
+    if not mask.any() or mask.all():
+        raise ValueError("a distance map needs voxels inside and outside the mask")
+    outside = _maurer(mask, spacing_mm)
+    inside = _maurer(~mask, spacing_mm)
+    return (outside - inside) * np.float32(0.5)
+
+
+def sub_voxel_surface(mask: BoolArray, grid: Grid, fine_mm: float | None = None) -> Surface:
+    """The boundary of a mask (i, j, k) as a closed surface in LPS mm, sub-voxel. `fine_mm` sets the lattice pitch.
+
+    Raises ValueError on an empty mask.
+    """
+    box = bounding_box(mask)
+    padded = np.pad(mask[box], _PAD_VOXELS)
+    fine = max(min(grid.spacing_mm), FINEST_MM) if fine_mm is None else fine_mm
+    factors = [max(1, round(s / fine)) for s in grid.spacing_mm]
+    pitch = [s / f for s, f in zip(grid.spacing_mm, factors, strict=True)]
+    field_mm = _refined(symmetric_distance_map(padded, grid.spacing_mm), factors)
+    field_mm = _smoothed(field_mm, [SMOOTHING_FINE_VOXELS * fine / p for p in pitch])
+    _keep_sides(field_mm, padded, factors, KEEP_SIDE_FINE_VOXELS * fine)
+    vertices, faces, _, _ = marching_cubes(field_mm, 0.0, gradient_direction="ascent")
+    start = np.array([s.start for s in box], dtype=float) - _PAD_VOXELS
+    return surface_of(grid.to_world(vertices / np.array(factors) + start), faces, max(pitch))
+
+
+def surface_of(vertices_lps_mm: FloatArray, faces: npt.NDArray[np.integer], pitch_mm: float) -> Surface:
+    """A Surface from vertices and faces, wound so that the enclosed volume is positive."""
+    a, b, c = (vertices_lps_mm[faces[:, n]] for n in range(3))
+    face_normals = np.cross(b - a, c - a)
+    if np.einsum("ij,ij->", a, face_normals) < 0:
+        faces, face_normals = faces[:, ::-1], -face_normals
+    normals = np.zeros_like(vertices_lps_mm)
+    for corner in range(3):
+        np.add.at(normals, faces[:, corner], face_normals)
+    length = np.linalg.norm(normals, axis=1, keepdims=True)
+    return Surface(Mesh(vertices_lps_mm, faces.astype(np.int64)), normals / np.maximum(length, 1e-12), pitch_mm)
+
+
+def _maurer(mask: BoolArray, spacing_mm: tuple[float, float, float]) -> Float32Array:
+    image = sitk.GetImageFromArray(mask.transpose(2, 1, 0).astype(np.uint8))
+    image.SetSpacing(spacing_mm)
+    distance = sitk.SignedMaurerDistanceMap(image, insideIsPositive=False, squaredDistance=False, useImageSpacing=True)
+    return np.asarray(sitk.GetArrayViewFromImage(distance)).transpose(2, 1, 0).copy()
+
+
+def _refined(values: Float32Array, factors: list[int]) -> Float32Array:
+    """Linear interpolation to `factors` lattice points per voxel and axis; voxel centres stay lattice points."""
+    for axis, factor in enumerate(factors):
+        if factor == 1:
+            continue
+        count = values.shape[axis]
+        position = np.arange((count - 1) * factor + 1) / factor
+        lower = np.minimum(position.astype(int), count - 2)
+        weight = (position - lower).astype(np.float32).reshape([-1 if a == axis else 1 for a in range(3)])
+        values = np.take(values, lower, axis) * (1 - weight) + np.take(values, lower + 1, axis) * weight
+    return values
+
+
+def _smoothed(values: Float32Array, sigma: list[float]) -> Float32Array:
+    """Gaussian smoothing, sharpened once (2 G - G G): a wall of curvature k would otherwise move by sigma^2 k / 2."""
+    once = ndimage.gaussian_filter(values, sigma)
+    return np.asarray(2 * once - ndimage.gaussian_filter(once, sigma), dtype=np.float32)
+
+
+def _keep_sides(values: Float32Array, mask: BoolArray, factors: list[int], least: float) -> None:
+    """Put the field back on the mask's side at every voxel centre, in place."""
+    centres = values[tuple(slice(None, None, f) for f in factors)]
+    centres[...] = np.where(mask, np.minimum(centres, -least), np.maximum(centres, least))
