@@ -9,9 +9,7 @@ reads the buffers gets patient coordinates.
 from __future__ import annotations
 
 import json
-import os
 import struct
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from liverplan.errors import OutputError, UnreadableInput
+from liverplan.errors import UnreadableInput
+from liverplan.io.folder import write_bytes_atomic, writing
 from liverplan.mesh import Mesh
 from liverplan.volume import FloatArray
 
@@ -48,7 +47,7 @@ class SceneMesh:
 
 
 def write_stl(path: Path, mesh: Mesh) -> None:
-    """Write a binary STL in LPS mm, float32. Raises OutputError when it cannot be written."""
+    """Write a binary STL in LPS mm, float32. Raises OutputError, ResourceError."""
     corners = mesh.corners_lps_mm
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     length = np.linalg.norm(normals, axis=1, keepdims=True)
@@ -56,7 +55,7 @@ def write_stl(path: Path, mesh: Mesh) -> None:
     triangles["corners"] = corners
     triangles["normal"] = np.divide(normals, length, out=np.zeros_like(normals), where=length > 0)
     header = STL_HEADER.encode("ascii").ljust(80)
-    _write_atomically(path, [header, struct.pack("<I", len(triangles)), triangles.tobytes()])
+    _write(path, [header, struct.pack("<I", len(triangles)), triangles.tobytes()])
 
 
 def read_stl(path: Path) -> Mesh:
@@ -76,7 +75,7 @@ def read_stl(path: Path) -> Mesh:
 
 
 def write_glb(path: Path, scene: Iterable[SceneMesh]) -> None:
-    """Write a glTF 2.0 binary scene; empty meshes are left out. Raises OutputError when it cannot be written.
+    """Write a glTF 2.0 binary scene; empty meshes are left out. Raises OutputError, ResourceError.
 
     Written here and not by VTK's exporter, which needs a render window and drops the names.
     """
@@ -88,7 +87,7 @@ def write_glb(path: Path, scene: Iterable[SceneMesh]) -> None:
     chunks = [struct.pack("<4sII", b"glTF", 2, total), struct.pack("<I4s", len(text), b"JSON"), text]
     if buffer:
         chunks += [struct.pack("<I4s", len(buffer), b"BIN\0"), buffer]
-    _write_atomically(path, chunks)
+    _write(path, chunks)
 
 
 def light_enough(mesh: Mesh, max_stl_bytes: int = LARGE_STL_BYTES, smoothing_passes: int = 15) -> Mesh:
@@ -264,24 +263,10 @@ def _vertex_normals(mesh: Mesh) -> npt.NDArray[np.float32]:
     return unit.astype("<f4")
 
 
-def _write_atomically(path: Path, chunks: Iterable[bytes]) -> None:
-    temporary: str | None = None
-    try:
+def _write(path: Path, chunks: Iterable[bytes]) -> None:
+    with writing(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
-            file.writelines(chunks)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        raise OutputError(
-            f"{path.name} cannot be written",
-            got=str(error.strerror or error),
-            wanted=f"a writable folder {path.parent} with free space",
-            do="Choose another output folder or free some space.",
-        ) from error
+    write_bytes_atomic(path, b"".join(chunks))
 
 
 def _bytes_of(path: Path) -> bytes:

@@ -1,0 +1,108 @@
+"""What counts as liver: masks as given become the whole organ, or are refused.
+
+Readers leave lesions and vessels out of the liver, or draw a lesion across its edge. The organ is made whole from what
+lies inside its filled outline; a lesion with no contact to it is an error in the masks and never repaired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from liverplan.anatomy import Structure
+from liverplan.errors import SegmentationRefused
+from liverplan.volume import BoolArray, Grid, Segmentation, bounding_box
+
+WORTH_A_NOTE = 0.005
+"""A liver that grows by more than this share of its volume is mentioned."""
+_INSIDE = (Structure.PORTAL_VEIN, Structure.HEPATIC_VEINS, Structure.LIVER_VESSELS)
+_TOUCH = ndimage.generate_binary_structure(3, 3)
+
+
+def completed(
+    grid: Grid, masks: Mapping[Structure, npt.NDArray[np.uint8]], notes: Sequence[str], *, touching: bool
+) -> Segmentation:
+    """The segmentation whose liver holds its lesions and the vessels inside its filled outline.
+
+    `touching`: voxels of vessels next to the outline count as well (single label maps, where vessels overwrite liver).
+    Raises SegmentationRefused when the liver is empty or a lesion has no contact with it.
+    """
+    liver = np.asarray(masks[Structure.LIVER] > 0)
+    if not liver.any():
+        raise SegmentationRefused(
+            "the liver mask is empty", got="no voxels", wanted="a segmented liver", do="Segment the liver first."
+        )
+    box = bounding_box(sum_of(masks, (Structure.LIVER, Structure.LESIONS, *_INSIDE)), (1, 1, 1))
+    part = {s: np.asarray(masks[s][box] > 0) for s in (Structure.LIVER, Structure.LESIONS, *_INSIDE) if s in masks}
+    inner = part[Structure.LIVER]
+    outline = filled(inner)
+    said = list(notes)
+    if Structure.LESIONS in part:
+        said += _check_lesions(part[Structure.LESIONS], inner, outline, grid.cropped(box))
+        inner = inner | part[Structure.LESIONS]
+        outline = filled(inner) if part[Structure.LESIONS].any() else outline
+    reach = ndimage.binary_dilation(outline, _TOUCH) if touching else outline
+    for structure in _INSIDE:
+        if structure in part:
+            inner = inner | (part[structure] & reach)
+    before, after = int(liver.sum()), int(inner.sum())
+    if after > before * (1 + WORTH_A_NOTE):
+        said.append(
+            f"The liver mask grew from {before * grid.voxel_ml:.0f} to {after * grid.voxel_ml:.0f} mL: lesions and "
+            "vessels inside it had been left out."
+        )
+    whole = np.zeros(grid.shape, dtype=np.uint8, order="F")
+    whole[box] = inner
+    return Segmentation(grid, {**masks, Structure.LIVER: whole}, notes=tuple(said))
+
+
+def sum_of(masks: Mapping[Structure, npt.NDArray[np.uint8]], structures: Sequence[Structure]) -> BoolArray:
+    """Where any of `structures` is."""
+    present = [masks[s] for s in structures if s in masks]
+    total = present[0] > 0
+    for mask in present[1:]:
+        total |= mask > 0
+    return np.asarray(total)
+
+
+def filled(mask: BoolArray) -> BoolArray:
+    """`mask` with its cavities closed, also those that only close within one plane of voxels (a vessel's tunnel)."""
+    result = mask.copy()
+    for axis in range(3):
+        turned, out = np.moveaxis(mask, axis, 0), np.moveaxis(result, axis, 0)
+        for n in range(turned.shape[0]):
+            if turned[n].any():
+                out[n] |= ndimage.binary_fill_holes(turned[n])
+    return result
+
+
+def _check_lesions(lesions: BoolArray, liver: BoolArray, outline: BoolArray, grid: Grid) -> list[str]:
+    """Notes on lesions that cross the liver's edge. Raises SegmentationRefused for one without contact to it."""
+    notes = []
+    labels, _ = ndimage.label(lesions, _TOUCH)
+    reach = ndimage.binary_dilation(outline, _TOUCH)
+    for n, box in enumerate(ndimage.find_objects(labels), start=1):
+        lesion = labels[box] == n
+        volume_ml = float(lesion.sum()) * grid.voxel_ml
+        if not (lesion & reach[box]).any():
+            raise _outside(lesion, box, volume_ml, grid)
+        outside_ml = float((lesion & ~outline[box]).sum()) * grid.voxel_ml
+        if outside_ml > 0.01 * volume_ml and (lesion & liver[box]).any():
+            notes.append(
+                f"A lesion of {volume_ml:.1f} mL lay {outside_ml:.1f} mL outside the liver mask: counted as liver."
+            )
+    return notes
+
+
+def _outside(lesion: BoolArray, box: tuple[slice, ...], volume_ml: float, grid: Grid) -> SegmentationRefused:
+    index = np.argwhere(lesion).mean(axis=0) + [s.start for s in box]
+    x, y, z = grid.to_world(index)
+    return SegmentationRefused(
+        "a lesion lies outside the liver",
+        got=f"{volume_ml:.2f} mL around ({x:.1f}, {y:.1f}, {z:.1f}) mm LPS without contact to the liver mask",
+        wanted="lesions of the liver only",
+        do="Correct the lesion mask or the liver mask; extrahepatic disease belongs into the clinical record.",
+    )
