@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import tomllib
 from collections.abc import Sequence
 from datetime import date
@@ -30,6 +31,8 @@ DEFAULT_PROTOCOL = "nct06934018"
 NUMBER_OPERATORS = (">=", ">", "<=", "<")
 FACT_OPERATORS = ("==", "in")
 _LIMIT_PREFIX = "limits."
+_KINDS_OF_BOUND = {Bound.LOWER: "a lower bound", Bound.UPPER: "an upper bound", Bound.EXACT: "exact"}
+_ID = re.compile(r"[IE][0-9]+[a-z]?$")
 
 
 def protocol_names() -> tuple[str, ...]:
@@ -111,6 +114,7 @@ def _limits(table: Table) -> Limits:
 
 def _criterion(table: Table, limits: Limits, part_blocks: Sequence[Any]) -> Criterion:
     identifier = table.text("id")
+    table.require(_ID.match(identifier) is not None, "id", "I or E and a number, as in I7 or E10")
     table.named(f"criterion {identifier}")
     parts = table.tables("part", part_blocks)
     criterion = Criterion(
@@ -164,7 +168,7 @@ def _subjects(table: Table, kind: str) -> tuple[tuple[Term, ...], tuple[Term, ..
     if term.bound is not Bound.EXACT:
         table.refuse(
             kind,
-            got=f"{name!r}, which is a {term.bound.value} bound",
+            got=f"{name!r}, which is {_KINDS_OF_BOUND[term.bound]}",
             wanted="at_least with lower bounds and at_most with upper bounds: a bound alone cannot decide both ways",
         )
     return (term,), (term,)
@@ -173,9 +177,9 @@ def _subjects(table: Table, kind: str) -> tuple[tuple[Term, ...], tuple[Term, ..
 def _bound(table: Table, key: str, name: str, wrong: Bound) -> Term:
     term = _term(table, key, name, MEASURES)
     if term.bound is wrong or term.kind is not Kind.NUMBER:
-        wanted = {"at_least": "lower", "at_most": "upper"}[key]
-        got = f"a {term.bound.value} bound" if term.kind is Kind.NUMBER else f"a {term.kind.value}"
-        table.refuse(key, got=f"{name!r}, which is {got}", wanted=f"a measure that is a {wanted} bound or exact")
+        wanted = _KINDS_OF_BOUND[Bound.LOWER if wrong is Bound.UPPER else Bound.UPPER]
+        got = _KINDS_OF_BOUND[term.bound] if term.kind is Kind.NUMBER else f"a {term.kind.value}"
+        table.refuse(key, got=f"{name!r}, which is {got}", wanted=f"{wanted}, or an exact measure")
     return term
 
 

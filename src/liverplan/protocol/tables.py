@@ -11,6 +11,7 @@ from typing import Any, NoReturn, TypeVar
 from liverplan.errors import ProtocolError
 
 T = TypeVar("T")
+_SHORT = 2  # an operator looks like every other operator: no hint
 _HEADER = re.compile(r"^\s*\[\[?\s*([\w.-]+)\s*\]\]?\s*(#.*)?$")
 
 
@@ -175,6 +176,6 @@ class Table:
 
 def one_of(names: Sequence[str], near: str = "") -> str:
     """ "one of a, b", with the nearest name first when there is one."""
-    close = difflib.get_close_matches(near, names, n=1) if near else []
+    close = difflib.get_close_matches(near, names, n=1) if len(near) > _SHORT else []
     hint = f"{close[0]} (did you mean this?), or " if close else ""
     return f"{hint}one of {', '.join(names)}"

@@ -1,0 +1,108 @@
+"""`liverplan eligibility`: decide again on a planned case, without recomputing the imaging."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from liverplan import RESEARCH_USE_ONLY
+from liverplan.cli.console import AsJson, Console, Quiet
+
+if TYPE_CHECKING:
+    from liverplan.protocol import Decision
+
+_HELP = f"""Decide the trial's criteria again on a planned case.
+
+Reads OUT/report.json, decides every criterion from the measurements stored there, rewrites report.json and renders
+the report again. A criterion that nothing was recorded for is undetermined, never met. {RESEARCH_USE_ONLY}
+
+Example: liverplan eligibility out --protocol my-trial.toml
+"""
+
+
+def register(app: typer.Typer) -> None:
+    app.command("eligibility", help=_HELP)(eligibility)
+
+
+def eligibility(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder that `liverplan plan` wrote.")],
+    protocol: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|FILE", help="Protocol by name or as a TOML file. Default: the one of the report."),
+    ] = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    from liverplan.io.folder import write_json_atomic
+    from liverplan.protocol import decide, load_protocol, measures_from_json
+    from liverplan.report import render_report
+
+    console = Console(quiet, as_json)
+    report = _read_report(out / "report.json")
+    chosen = load_protocol(protocol or _protocol_of(report))
+    decision = decide(chosen, measures_from_json(report["measures"], chosen.limits))
+    report["eligibility"] = decision.to_json()
+    write_json_atomic(out / "report.json", report)
+    render_report(out)
+    console.result(report["eligibility"])
+    if not quiet and not as_json:
+        print_decision(decision)
+
+
+def print_decision(decision: Decision) -> None:
+    """The verdict, one line per criterion, and what is missing."""
+    from rich.console import Console as RichConsole
+    from rich.markup import escape
+    from rich.table import Table
+
+    protocol = decision.protocol
+    table = Table(title=f"{protocol.id}, version {protocol.version}", title_justify="left", show_lines=True)
+    for name in ("criterion", "outcome", "why"):
+        table.add_column(name, no_wrap=name != "why")
+    for result in decision.criteria:
+        outcome = result.outcome.value.replace("_", " ")
+        table.add_row(result.criterion.id, outcome, escape(result.evidence))
+    terminal = RichConsole()
+    terminal.print(table)
+    terminal.print(f"Verdict: {decision.verdict.value.replace('_', ' ')}. {RESEARCH_USE_ONLY}")
+
+
+def _protocol_of(report: dict[str, Any]) -> str:
+    """The protocol the case was decided by, when it comes with the package."""
+    from liverplan.errors import ProtocolError
+    from liverplan.protocol import protocol_names
+
+    name = str(report["eligibility"].get("protocol"))
+    if name.lower() in protocol_names():
+        return name
+    raise ProtocolError(
+        "the report was decided by a protocol of your own",
+        got=repr(name),
+        wanted=f"its file, or one of {', '.join(protocol_names())}",
+        do="Say which with --protocol.",
+    )
+
+
+def _read_report(path: Path) -> dict[str, Any]:
+    import json
+
+    from liverplan.errors import UnreadableInput
+
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        missing = [key for key in ("eligibility", "measures") if not isinstance(report.get(key), dict)]
+        problem = f"no {' and no '.join(missing)}" if missing else ""
+    except OSError as error:
+        problem = error.strerror or str(error)
+    except (ValueError, AttributeError):
+        problem = "something that is not a report"
+    if problem:
+        raise UnreadableInput(
+            f"{path.name} of {path.parent.name!r} cannot be decided on",
+            got=problem,
+            wanted="the report.json that `liverplan plan` wrote",
+            do="Give the folder of a planned case, or plan it again.",
+        )
+    return dict(report)
