@@ -239,6 +239,10 @@ def test_a_branch_that_failed_asks_for_nothing_more() -> None:
     )
 
 
+def test_an_alternative_that_is_ruled_out_asks_for_nothing() -> None:
+    assert result_of("I4", {}, {"primary_status": "simultaneous"}).missing == ("primary_status",)
+
+
 def test_a_partly_known_score_asks_for_the_items_that_are_missing() -> None:
     record = {"child_pugh_score": Quantity(6, 5, 7), "bilirubin": "1 mg/dL", "albumin": "4 g/dL", "ascites": "none"}
     result = result_of(

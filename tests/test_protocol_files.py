@@ -68,7 +68,7 @@ source = "5.3"
 [[criterion.part]]
 says = "none"
 any = [
-  { field = "portal_vein_thrombus", op = "==", limit = "none", open = ["suspected"], open_because = "-", if_unknown = "?" },
+  { field = "portal_vein_thrombus", op="==", limit = "none", open = ["suspected"],open_because = "-",if_unknown = "?" },
   { field = "ecog", op = "<", limit = 1, unit = "grade", if_unknown = "?" },
 ]
 """
@@ -146,7 +146,7 @@ BROKEN = {
         'field = "ecog"', 'field = "bilirubin"', "line 52, criterion E1, part 1, field: got 'bilirubin'; wanted one of",
     ),
     "open values without a reason": (
-        ' open_because = "-",', "", "criterion E1, part 1, open_because: got nothing; wanted a text",
+        'open_because = "-",', "", "criterion E1, part 1, open_because: got nothing; wanted a text",
     ),
     "nothing that is read": (
         'measure = "lesions.count"\n', "",
