@@ -13,7 +13,7 @@ from liverplan import RESEARCH_USE_ONLY, __version__
 from liverplan.cli.console import print_error
 from liverplan.errors import LiverplanError
 
-VERBS: tuple[str, ...] = ()
+VERBS: tuple[str, ...] = ("eligibility",)
 """Modules of this package that hold a verb, in the order of `--help`; each has a function `register(app)`."""
 
 app = typer.Typer(
