@@ -6,7 +6,7 @@ lies inside its filled outline; a lesion with no contact to it is an error in th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -36,18 +36,20 @@ def completed(
             "the liver mask is empty", got="no voxels", wanted="a segmented liver", do="Segment the liver first."
         )
     box = bounding_box(sum_of(masks, (Structure.LIVER, Structure.LESIONS, *_INSIDE)), (1, 1, 1))
-    part = {s: np.asarray(masks[s][box] > 0) for s in (Structure.LIVER, Structure.LESIONS, *_INSIDE) if s in masks}
+    part = {
+        s: np.ascontiguousarray(masks[s][box] > 0) for s in (Structure.LIVER, Structure.LESIONS, *_INSIDE) if s in masks
+    }
     inner = part[Structure.LIVER]
     outline = filled(inner)
     said = list(notes)
     if Structure.LESIONS in part:
         said += _check_lesions(part[Structure.LESIONS], inner, outline, grid.cropped(box))
         inner = inner | part[Structure.LESIONS]
-        outline = filled(inner) if part[Structure.LESIONS].any() else outline
-    reach = ndimage.binary_dilation(outline, _TOUCH) if touching else outline
+        if (part[Structure.LESIONS] & ~outline).any():
+            outline = filled(inner)
     for structure in _INSIDE:
         if structure in part:
-            inner = inner | (part[structure] & reach)
+            inner = inner | _left_out(part[structure], inner, outline, touching)
     before, after = int(liver.sum()), int(inner.sum())
     if after > before * (1 + WORTH_A_NOTE):
         said.append(
@@ -72,22 +74,40 @@ def filled(mask: BoolArray) -> BoolArray:
     """`mask` with its cavities closed, also those that only close within one plane of voxels (a vessel's tunnel)."""
     result = mask.copy()
     for axis in range(3):
-        turned, out = np.moveaxis(mask, axis, 0), np.moveaxis(result, axis, 0)
-        for n in range(turned.shape[0]):
-            if turned[n].any():
-                out[n] |= ndimage.binary_fill_holes(turned[n])
+        result |= _holes_in_planes(mask, axis)
+    return result
+
+
+def _holes_in_planes(mask: BoolArray, axis: int) -> BoolArray:
+    """Voxels that `mask` encloses within their plane across `axis`: one labelling for all planes at once."""
+    in_plane = ndimage.generate_binary_structure(3, 1)
+    in_plane[tuple(slice(None, None, 2) if a == axis else 1 for a in range(3))] = False
+    labels, n = ndimage.label(~mask, in_plane)
+    open_to_the_edge = np.zeros(n + 1, dtype=np.bool_)
+    open_to_the_edge[0] = True
+    for other in range(3):
+        if other != axis:
+            open_to_the_edge[np.moveaxis(labels, other, 0)[[0, -1]]] = True
+    return np.asarray(~open_to_the_edge[labels])
+
+
+def grown(mask: BoolArray) -> BoolArray:
+    """`mask` and its 26 neighbours (three shifts along each axis: ten times faster than a general dilation)."""
+    result = mask.copy()
+    for axis in range(3):
+        source = np.moveaxis(result.copy(), axis, 0)
+        target = np.moveaxis(result, axis, 0)
+        target[1:] |= source[:-1]
+        target[:-1] |= source[1:]
     return result
 
 
 def _check_lesions(lesions: BoolArray, liver: BoolArray, outline: BoolArray, grid: Grid) -> list[str]:
     """Notes on lesions that cross the liver's edge. Raises SegmentationRefused for one without contact to it."""
     notes = []
-    labels, _ = ndimage.label(lesions, _TOUCH)
-    reach = ndimage.binary_dilation(outline, _TOUCH)
-    for n, box in enumerate(ndimage.find_objects(labels), start=1):
-        lesion = labels[box] == n
+    for box, lesion in _pieces(lesions):
         volume_ml = float(lesion.sum()) * grid.voxel_ml
-        if not (lesion & reach[box]).any():
+        if not (grown(lesion) & outline[box]).any():
             raise _outside(lesion, box, volume_ml, grid)
         outside_ml = float((lesion & ~outline[box]).sum()) * grid.voxel_ml
         if outside_ml > 0.01 * volume_ml and (lesion & liver[box]).any():
@@ -95,6 +115,32 @@ def _check_lesions(lesions: BoolArray, liver: BoolArray, outline: BoolArray, gri
                 f"A lesion of {volume_ml:.1f} mL lay {outside_ml:.1f} mL outside the liver mask: counted as liver."
             )
     return notes
+
+
+def _left_out(vessel: BoolArray, liver: BoolArray, outline: BoolArray, touching: bool) -> BoolArray:
+    """What of `vessel` belongs to the liver and is not in it.
+
+    A reader's liver that holds most of the vessel's inner part is left as it was drawn: at the hilum and at the
+    confluence the filled outline reaches further than the organ.
+    """
+    inside = vessel & (grown(outline) if touching else outline)
+    missing = inside & ~liver
+    if not touching and int(missing.sum()) * 2 <= int(inside.sum()):
+        return np.zeros_like(liver)
+    return missing
+
+
+def _pieces(mask: BoolArray) -> Iterator[tuple[tuple[slice, slice, slice], BoolArray]]:
+    """Connected pieces (26 neighbours), each with a box one voxel wider than itself where the array allows it."""
+    if not mask.any():
+        return
+    whole = bounding_box(mask, (1, 1, 1))
+    labels, _ = ndimage.label(mask[whole], _TOUCH)
+    for n, inner in enumerate(ndimage.find_objects(labels), start=1):
+        wide = [slice(max(0, s.start - 1), min(size, s.stop + 1)) for s, size in zip(inner, labels.shape, strict=True)]
+        piece = labels[tuple(wide)] == n
+        i, j, k = (slice(w.start + o.start, w.stop + o.start) for w, o in zip(wide, whole, strict=True))
+        yield (i, j, k), piece
 
 
 def _outside(lesion: BoolArray, box: tuple[slice, ...], volume_ml: float, grid: Grid) -> SegmentationRefused:

@@ -25,20 +25,38 @@ from liverplan.volume import AnyArray, Grid, Volume
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
 _ENHANCED = {"1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2", "1.2.840.10008.5.1.4.1.1.4.1"}
-_DIRECTORY = "1.2.840.10008.1.3.10"
 _UNCOMPRESSED = {"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"}
-_TAGS = (
-    "SOPClassUID SOPInstanceUID SeriesInstanceUID SeriesDescription ProtocolName Modality ImageType FrameOfReferenceUID"
-    " ImagePositionPatient ImageOrientationPatient PixelSpacing Rows Columns SliceThickness InstanceNumber"
-    " RescaleSlope RescaleIntercept SamplesPerPixel BitsAllocated NumberOfFrames SpecificCharacterSet"
-).split()
+_TAGS = [
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "SeriesInstanceUID",
+    "SeriesDescription",
+    "ProtocolName",
+    "Modality",
+    "ImageType",
+    "FrameOfReferenceUID",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "PixelSpacing",
+    "Rows",
+    "Columns",
+    "SliceThickness",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "SamplesPerPixel",
+    "BitsAllocated",
+    "NumberOfFrames",
+    "SpecificCharacterSet",
+]
 
 _PHASES = {
     "arterial": r"arter|\bart\b|\bhap\b",
-    "portal_venous": r"porto?[- _]?ven|portal|\bpvp?\b|(?<!delayed )\bvenous\b|\bven[oö]s\b|\bveineux\b|\b[678]\d ?s(ec)?\b",
+    "portal_venous": r"porto?[- _]?ven|portal|\bpvp?\b|(?<!delayed )\bvenous\b|\bven[oö]s\b|\bveineux\b"
+    r"|\b[678]\d ?s(ec)?\b",
     "delayed": r"delay|\blate\b|equilib|tardi|\b(3|5|10) ?min\b",
     "hepatobiliary": r"hepatobil|\bhbp\b|\b20 ?min\b",
-    "unenhanced": r"unenhanced|non[- _]?(contrast|enhanced)|without|native|\bnativ\b|\bplain\b|sans inj|\bpre[- _]?contrast\b",
+    "unenhanced": r"unenhanced|non[- _]?(contrast|enhanced)|without|\bnative?\b|\bplain\b|sans inj"
+    r"|\bpre[- _]?contrast\b",
 }
 
 
@@ -168,11 +186,10 @@ def _read_header(path: Path) -> Slice | None:
             if head[128:132] != b"DICM" and head[:2] not in (b"\x08\x00", b"\x02\x00"):
                 return None
             file.seek(0)
-            dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(_TAGS))
+            dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=_TAGS)
             n_left = path.stat().st_size - file.tell()
-        if not dataset.get("SeriesInstanceUID") and dataset.get("SOPClassUID") is None:
-            return _not_an_image(path, head)
-        if "Rows" not in dataset or dataset.get("SOPClassUID") == _DIRECTORY:
+        if "Rows" not in dataset:
+            _require_complete(path, head, dataset)
             return None
         _require_all_pixels(path, dataset, n_left)
         return _slice(path, dataset)
@@ -182,9 +199,12 @@ def _read_header(path: Path) -> Slice | None:
         raise _damaged(path, f"{type(error).__name__}: {error}") from error
 
 
-def _not_an_image(path: Path, head: bytes) -> None:
-    if head[128:132] == b"DICM" and path.stat().st_size < 1024:
-        raise _damaged(path, f"a DICOM file of {path.stat().st_size} bytes")
+def _require_complete(path: Path, head: bytes, dataset: Any) -> None:
+    """A DICOM file without an image names its class (a report, a media directory); a cut-off one does not."""
+    named = dataset.get("SOPClassUID") or getattr(dataset, "file_meta", {}).get("MediaStorageSOPClassUID")
+    is_image = named in (CT_IMAGE, MR_IMAGE)
+    if head[128:132] == b"DICM" and (named is None or is_image):
+        raise _damaged(path, f"a header of {path.stat().st_size} bytes that ends before the image")
 
 
 def _slice(path: Path, dataset: Any) -> Slice:
@@ -254,7 +274,7 @@ def _require_scan(info: SeriesInfo, slices: Sequence[Slice]) -> None:
         raise UnreadableInput(what, got="colour pixels", wanted="one number per pixel", do=do)
     strangers = [s for s in slices if not s.is_slice]
     if strangers:
-        kinds = sorted({s.stranger_kind for s in strangers})
+        kinds = sorted({s.stranger_kind or "" for s in strangers})
         raise GeometryError(
             what,
             got=f"{len(strangers)} of {len(slices)} files are {' and '.join(kinds)}",
@@ -281,7 +301,7 @@ def _read_voxels(slices: Sequence[Slice]) -> tuple[AnyArray, str]:
 
 def _decode(one: Slice) -> AnyArray:
     """One slice (rows, columns), rescaled by GDCM."""
-    import SimpleITK as sitk  # noqa: N813
+    import SimpleITK as sitk
 
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")

@@ -55,10 +55,13 @@ def read_itk(path: Path) -> Volume:
 
 def read_layers(path: Path) -> Layers:
     """Read a NRRD or MetaImage file with any number of values per voxel. Raises UnreadableInput, GeometryError."""
-    import SimpleITK as sitk  # noqa: N813  (its own documentation's name)
+    import SimpleITK as sitk
 
     fields = header_fields(path)
     _require_stated_geometry(path, fields)
+    data = fields.get("elementdatafile") or fields.get("data file") or "LOCAL"
+    if data.lower() != "local":
+        _beside(path, data)
     _require_whole_stream(path, fields)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
@@ -140,7 +143,7 @@ def _require_whole_stream(path: Path, fields: Mapping[str, str]) -> None:
     if fields.get("compresseddata", "").lower() != "true":
         return
     data = fields["elementdatafile"]
-    source = path if data.lower() == "local" else path.parent / Path(data).name
+    source = path if data.lower() == "local" else _beside(path, data)
     unzip = zlib.decompressobj()
     try:
         with source.open("rb") as file:
@@ -156,8 +159,21 @@ def _require_whole_stream(path: Path, fields: Mapping[str, str]) -> None:
         raise _damaged(path, "compressed voxels that end too early")
 
 
+def _beside(path: Path, data: str) -> Path:
+    """The file of voxels that a header names: one plain name beside it, because headers come from strangers."""
+    beside = path.parent / data
+    if Path(data).name != data or not beside.is_file():
+        raise UnreadableInput(
+            f"the voxels of {path.name} are not beside it",
+            got=data,
+            wanted="one file in the same folder as the header",
+            do="Copy both files, or export as .nrrd or .mha (one file).",
+        )
+    return beside
+
+
 def _require_real_3d(path: Path, reader: Any) -> None:
-    import SimpleITK as sitk  # noqa: N813
+    import SimpleITK as sitk
 
     size = list(reader.GetSize())
     while len(size) > 3 and size[-1] == 1:
@@ -176,9 +192,8 @@ def _sha256(path: Path) -> str:
     """Over the header file and, when its voxels lie in a second file, over that too."""
     digest = hashlib.sha256(path.read_bytes())
     data = header_fields(path).get("elementdatafile") or header_fields(path).get("data file") or "LOCAL"
-    beside = path.parent / Path(data).name
-    if data.lower() != "local" and beside.is_file():
-        digest.update(beside.read_bytes())
+    if data.lower() != "local":
+        digest.update(_beside(path, data).read_bytes())
     return digest.hexdigest()
 
 

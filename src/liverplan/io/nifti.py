@@ -9,7 +9,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import math
-import os
 import zlib
 from pathlib import Path
 from typing import IO, Any, cast
@@ -213,7 +212,7 @@ def _dtype(header: Any, path: Path) -> np.dtype[Any]:
     from nibabel.spatialimages import HeaderDataError
 
     try:
-        dtype = np.dtype(header.get_data_dtype())
+        dtype: np.dtype[Any] = np.dtype(header.get_data_dtype())
     except (HeaderDataError, KeyError) as error:
         raise _damaged(path, f"unknown voxel type ({error})") from error
     if dtype.kind not in "iuf":
@@ -294,7 +293,7 @@ def integer_type(low: float, high: float) -> npt.DTypeLike | None:
 def _damaged(path: Path, why: str) -> UnreadableInput:
     return UnreadableInput(
         f"{path.name} is damaged or incomplete",
-        got=why or f"{os.stat(path).st_size} bytes that do not end well",
+        got=why or f"{path.stat().st_size} bytes that do not end well",
         wanted="a complete NIfTI file",
         do="Copy or export it again; a transfer probably broke off.",
     )

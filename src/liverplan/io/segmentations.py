@@ -17,7 +17,7 @@ from liverplan.errors import LiverplanError, SegmentationRefused, UnreadableInpu
 from liverplan.io.completion import completed
 from liverplan.io.images import FILE_SUFFIXES, read_file
 from liverplan.io.labels import Mask, as_labels, label_values, one_value_or_many
-from liverplan.io.slicer import Segment, is_slicer_segmentation, read_slicer
+from liverplan.io.slicer import is_slicer_segmentation, read_slicer
 from liverplan.io.venous import split_venous_system
 from liverplan.volume import AnyArray, Grid, Reorientation, Segmentation, Volume
 
@@ -180,34 +180,28 @@ def _read_label_map(path: Path, grid: Grid) -> Masks:
 
 def _read_slicer(path: Path, grid: Grid) -> tuple[Masks, list[str]]:
     masks: Masks = {}
-    notes: list[str] = []
+    taken: dict[Structure, set[int]] = {}
     unknown = []
     for segment in read_slicer(path, grid):
         if segment.structure is None:
             unknown.append(segment.name)
-        elif segment.structure in (Structure.LESIONS, Structure.COUINAUD) and segment.structure in masks:
-            _add_instance(masks[segment.structure], segment)
-        elif segment.structure in masks:
+            continue
+        numbers = taken.setdefault(segment.structure, set())
+        if numbers and segment.structure not in (Structure.LESIONS, Structure.COUINAUD):
             raise SegmentationRefused(
                 f"two segments of {path.name} claim to be the {segment.structure.title.lower()}",
                 got=repr(segment.name),
                 wanted="one segment per structure",
                 do="Merge or rename them in 3D Slicer.",
             )
-        else:
-            masks[segment.structure] = segment.mask.astype(np.uint8) * np.uint8(segment.number or 1)
-    if unknown:
-        notes.append(f"Segments not recognised and not used: {', '.join(unknown)}.")
+        mask = masks.setdefault(segment.structure, np.zeros(grid.shape, dtype=np.uint8, order="F"))
+        number = segment.number if segment.number and segment.number not in numbers else max(numbers, default=0) + 1
+        numbers.add(number)
+        mask[segment.mask] = number
     if Structure.LIVER not in masks:
         raise _no_liver(f"{path.name} with segments {', '.join(unknown) or 'none'}")
+    notes = [f"Segments not recognised and not used: {', '.join(unknown)}."] if unknown else []
     return masks, notes
-
-
-def _add_instance(mask: Mask, segment: Segment) -> None:
-    """One more lesion or Couinaud segment, under its own number where that is free."""
-    taken = label_values(mask)
-    number = segment.number if segment.number and segment.number not in taken else max(taken, default=0) + 1
-    mask[segment.mask] = number
 
 
 def _is_dicom(path: Path) -> bool:

@@ -20,7 +20,7 @@ from liverplan.anatomy import Structure
 from liverplan.errors import GeometryMismatch, SegmentationRefused
 from liverplan.io.folder import atomic_file
 from liverplan.io.itk import read_layers
-from liverplan.io.labels import label_values
+from liverplan.io.labels import Mask, as_labels, label_values
 from liverplan.volume import AnyArray, BoolArray, Grid, Reorientation, Segmentation
 
 _PART_OF_A_VOXEL = 0.01
@@ -98,6 +98,7 @@ def read_slicer(path: Path, grid: Grid) -> Iterator[Segment]:
     layers = read_layers(path)
     shape = layers.array.shape
     stored = Grid((shape[0], shape[1], shape[2]), layers.affine)
+    on_image = [placed(as_labels(layers.array[..., n], path.name), stored, grid, path.name) for n in range(shape[3])]
     for n in _segment_numbers(layers.keys):
         name = layers.keys.get(f"Segment{n}_Name", "")
         structure, number = structure_of(name)
@@ -112,12 +113,11 @@ def read_slicer(path: Path, grid: Grid) -> Iterator[Segment]:
                 wanted="a layer that exists",
                 do="Save the segmentation again in 3D Slicer.",
             )
-        mask = np.asarray(layers.array[..., layer] == value)
-        yield Segment(name, structure, number, placed(mask, stored, grid, path.name) if structure else mask)
+        yield Segment(name, structure, number, np.asarray(on_image[layer] == value))
 
 
-def placed(mask: BoolArray, stored: Grid, grid: Grid, what: str) -> BoolArray:
-    """`mask` on `stored`, a box of voxels of `grid` in any voxel order, as a mask on `grid`.
+def placed(labels: Mask, stored: Grid, grid: Grid, what: str) -> Mask:
+    """`labels` on `stored`, a box of voxels of `grid` in any voxel order, as labels on `grid`.
 
     Voxels beyond the image are dropped when they are empty. Raises GeometryMismatch when the voxels are not the same.
     """
@@ -136,16 +136,17 @@ def placed(mask: BoolArray, stored: Grid, grid: Grid, what: str) -> BoolArray:
             do="Set the image as the source geometry of the segmentation in 3D Slicer and save it again.",
         )
     inside = [(max(0, s), min(t, s + n)) for s, n, t in zip(start, source.shape, target.shape, strict=True)]
-    canonical = there.apply(mask)
-    result = np.zeros(target.shape, dtype=np.bool_)
+    canonical = there.apply(labels)
+    result = np.zeros(target.shape, dtype=np.uint8)
     if all(b > a for a, b in inside):
         to = tuple(slice(a, b) for a, b in inside)
         source_box = tuple(slice(a - s, b - s) for (a, b), s in zip(inside, start, strict=True))
         result[to] = canonical[source_box]
-    if int(result.sum()) != int(mask.sum()):
+    lost = np.count_nonzero(labels) - np.count_nonzero(result)
+    if lost:
         raise GeometryMismatch(
             f"{what} reaches beyond the image",
-            got=f"{int(mask.sum()) - int(result.sum())} voxels outside",
+            got=f"{lost} voxels outside",
             wanted="segments inside the image",
             do="Give the image that it was drawn on.",
         )

@@ -18,7 +18,7 @@ from liverplan.io.completion import filled
 from liverplan.volume import BoolArray, FloatArray, Grid, Reorientation, bounding_box
 
 LEAST_CAVA_RADIUS_MM = 4.0
-"""Inscribed radius, median over the chain, below which it is not taken for a vena cava (a collapsed one has 4 to 5 mm)."""
+"""Inscribed radius (median of the chain) below which it is no vena cava; a collapsed one has 4 to 5 mm."""
 LEAST_CAVA_LENGTH_MM = 30.0
 WIDTH_FACTOR = 1.35
 """The vena cava is oval: it reaches this many inscribed radii from its centre."""
@@ -59,7 +59,7 @@ def split_venous_system(venous: BoolArray, liver: BoolArray, grid: Grid) -> Veno
     turn = Reorientation.to_lps(grid)
     veins, organ, world = turn.apply(venous), turn.apply(liver), turn.grid(grid)
     box = bounding_box(veins, (1, 1, 0))
-    outline = filled(organ)[box]
+    outline = _outline(organ)[box]
     part = np.ascontiguousarray(veins[box])
     chain = _follow(part, world.spacing_mm)
     radii_mm = [d.radius_mm for d in chain if d]
@@ -72,8 +72,8 @@ def split_venous_system(venous: BoolArray, liver: BoolArray, grid: Grid) -> Veno
     veins_out = np.asfortranarray(turn.undo(hepatic))
     cava = np.asarray(venous & ~veins_out)
     note = (
-        f"split at the confluence into vena cava ({cava.sum() * grid.voxel_ml:.1f} mL, with any tributaries outside the "
-        f"liver) and hepatic veins ({veins_out.sum() * grid.voxel_ml:.1f} mL); check the split."
+        f"split at the confluence into vena cava ({cava.sum() * grid.voxel_ml:.1f} mL, with any tributaries outside "
+        f"the liver) and hepatic veins ({veins_out.sum() * grid.voxel_ml:.1f} mL); check the split."
     )
     return VenousSplit(cava, veins_out, True, note)
 
@@ -150,14 +150,33 @@ def _tube(part: BoolArray, chain: Sequence[_Disc | None], spacing_mm: Sequence[f
 
 def _section(plane: BoolArray, disc: _Disc, radius_mm: float, spacing_mm: Sequence[float]) -> BoolArray:
     """The cava's cross-section: `plane` within reach of the disc's centre, without branches narrower than its neck."""
-    rows, columns = np.ogrid[: plane.shape[0], : plane.shape[1]]
-    away_mm = np.hypot((rows - disc.row) * spacing_mm[0], (columns - disc.column) * spacing_mm[1])
-    near = plane & (away_mm <= WIDTH_FACTOR * radius_mm)
+    reach_mm = WIDTH_FACTOR * radius_mm
+    window = tuple(
+        slice(max(0, c - int(2 * reach_mm / s)), c + int(2 * reach_mm / s) + 1)
+        for c, s in zip((disc.row, disc.column), spacing_mm, strict=False)
+    )
+    part = plane[window]
+    rows, columns = np.ogrid[: part.shape[0], : part.shape[1]]
+    across = (
+        (rows + window[0].start - disc.row) * spacing_mm[0],
+        (columns + window[1].start - disc.column) * spacing_mm[1],
+    )
+    near = part & (np.hypot(*across) <= reach_mm)
     neck_mm = NECK * min(radius_mm, disc.radius_mm)
-    core = ndimage.distance_transform_edt(plane, sampling=spacing_mm[:2]) > neck_mm
-    core &= near
+    core = near & (ndimage.distance_transform_edt(part, sampling=spacing_mm[:2]) > neck_mm)
     back_mm = ndimage.distance_transform_edt(~core, sampling=spacing_mm[:2])
-    return np.asarray(near & (back_mm <= neck_mm + max(spacing_mm[:2])))
+    section = np.zeros_like(plane)
+    section[window] = near & (back_mm <= neck_mm + max(spacing_mm[:2]))
+    return section
+
+
+def _outline(liver: BoolArray) -> BoolArray:
+    """The filled liver; planes without liver stay empty."""
+    result = np.zeros_like(liver)
+    if liver.any():
+        box = bounding_box(liver, (1, 1, 1))
+        result[box] = filled(np.ascontiguousarray(liver[box]))
+    return result
 
 
 def _inside_branches(rest: BoolArray, outline: BoolArray, voxel_ml: float) -> BoolArray:
