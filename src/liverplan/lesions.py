@@ -34,7 +34,7 @@ class Lesion:
 
 @dataclass(frozen=True)
 class LesionMap:
-    """All lesions of a case: label per voxel (0 none, else Lesion.id), the lesions, and strays that were not counted."""
+    """All lesions of a case: label per voxel (0 none, else Lesion.id), the lesions, and strays left uncounted."""
 
     labels: LabelArray
     lesions: tuple[Lesion, ...]

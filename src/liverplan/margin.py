@@ -23,7 +23,7 @@ from liverplan.distance import BoundaryError, as_point, combined_mm, discretisat
 from liverplan.lesions import Lesion
 from liverplan.quantity import Distance, Point, Quantity
 from liverplan.vessels import VesselTree
-from liverplan.volume import BoolArray, FloatArray, Grid, bounding_box
+from liverplan.volume import BoolArray, FloatArray, Grid, bounding_box, pooled_count
 
 Float32Array = npt.NDArray[np.float32]
 LabelArray = npt.NDArray[np.int32]
@@ -88,12 +88,14 @@ class LossField:
         return self.portal is not None and self.hepatic is not None
 
     def parts_mm(self, lesions: Sequence[int] | None = None) -> tuple[FloatArray, FloatArray | None, FloatArray | None]:
-        """The margins at which each cell is removed, loses inflow, loses outflow; (N,) each, None for an absent tree."""
+        """The margins at which each cell is removed, loses inflow, loses outflow; (N,), None for an absent tree."""
         rows = np.arange(len(self.lesions)) if lesions is None else np.array(lesions, dtype=np.int64)
-        removed = self.distance_mm[rows].min(axis=0) if len(rows) else np.full(len(self.cells.volume_ml), np.inf)
-        portal = self.portal.loss_mm(rows) if self.portal is not None and len(rows) else None
-        hepatic = self.hepatic.loss_mm(rows) if self.hepatic is not None and len(rows) else None
-        return np.asarray(removed, dtype=np.float64), portal, hepatic
+        never = np.full(len(self.cells.volume_ml), np.inf)
+        removed = self.distance_mm[rows].min(axis=0).astype(np.float64) if len(rows) else never
+        portal, hepatic = (
+            None if tree is None else tree.loss_mm(rows) if len(rows) else never for tree in (self.portal, self.hepatic)
+        )
+        return removed, portal, hepatic
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,7 @@ def liver_cells(liver: BoolArray, lesion_labels: LabelArray, grid: Grid) -> Cell
     kinds = [0, *np.unique(labels[labels > 0]).tolist()]
     centres, volumes, owners = [], [], []
     for kind in kinds:
-        count = _pooled(inside & (labels == kind), pool)
+        count = pooled_count(inside & (labels == kind), pool)
         ijk = np.argwhere(count)
         centre = ijk * np.array(pool) + (np.array(pool) - 1) / 2.0
         centres.append(part.to_world(centre))
@@ -218,13 +220,14 @@ def lesion_bound(
 ) -> UpperBound | None:
     """The same bound for one lesion (row number) with the others held at the protocol's margin.
 
-    None when the others at that margin already leave less than the FLR limit: then no margin of this lesion is possible.
+    None when the others at that margin already leave less than the FLR limit: no margin of this lesion is possible.
     """
     others = [r for r in range(len(field.lesions)) if r != row]
     removed, portal, hepatic = field.parts_mm(others)
     alive = removed > wide_margin_mm
     if functional and others:
-        assert portal is not None and hepatic is not None
+        assert portal is not None
+        assert hepatic is not None
         alive &= (portal > wide_margin_mm) & (hepatic > wide_margin_mm)
     if _share(field.cells, field.cells.volume_ml[alive].sum()) < flr_limit_percent:
         return None
@@ -251,7 +254,7 @@ def _bound(
 def _remnant_bound(
     field: LossField, rows: list[int], alive: BoolArray, flr_limit_percent: float, functional: bool
 ) -> UpperBound:
-    """The quantile of `loss` at which the remnant reaches its limit; a vessel limits when the quantile is its clearance."""
+    """The quantile of `loss` where the remnant reaches its limit; a vessel limits when that is its clearance."""
     removed, portal, hepatic = field.parts_mm(rows)
     parts = [removed] + ([p for p in (portal, hepatic) if p is not None] if functional else [])
     loss = np.where(alive, np.minimum.reduce(parts), -np.inf)
@@ -332,15 +335,6 @@ def _curve_point(field: LossField, margin_mm: float) -> CurvePoint:
 def _share(cells: Cells, remnant_ml: float) -> float:
     """Percent of (liver - tumour)."""
     return float(100.0 * remnant_ml / (cells.liver_ml - cells.tumour_ml))
-
-
-def _pooled(mask: BoolArray, pool: list[int]) -> npt.NDArray[np.int32]:
-    """Number of set voxels in each block of `pool` voxels."""
-    pad = [(0, -n % p) for n, p in zip(mask.shape, pool, strict=True)]
-    padded = np.pad(mask, pad)
-    i, j, k = (n // p for n, p in zip(padded.shape, pool, strict=True))
-    blocks = padded.reshape(i, pool[0], j, pool[1], k, pool[2])
-    return np.asarray(blocks.sum(axis=(1, 3, 5), dtype=np.int32))
 
 
 def _not_negative(quantity: Quantity) -> Quantity:

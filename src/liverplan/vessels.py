@@ -5,8 +5,8 @@ cost that keeps to the middle of the lumen, each path claiming the voxels around
 tree by construction: no loops, no spurs shorter than a vessel is thick, one parent per node. Pieces that the mask left
 apart are joined across small gaps, and every gap is reported.
 
-Roots: the portal vein's at its thick end outside the liver (the main portal vein), the hepatic veins' where they meet the
-vena cava. Where a root had to be assumed, `VesselTree.warnings` says so.
+Roots: the portal vein's at its thick end outside the liver (the main portal vein), the hepatic veins' where they meet
+the vena cava. Where a root had to be assumed, `VesselTree.warnings` says so.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage, sparse
+from scipy import sparse
 from scipy.sparse.csgraph import connected_components, dijkstra
 from scipy.spatial import cKDTree
 
 from liverplan.anatomy import Structure
 from liverplan.quantity import Point
-from liverplan.volume import BoolArray, FloatArray, Grid, bounding_box
+from liverplan.surface import refined, symmetric_distance_map
+from liverplan.volume import BoolArray, FloatArray, Grid, border, bounding_box
 
 IntArray = npt.NDArray[np.int64]
 
@@ -36,6 +37,8 @@ CLAIM_MM = 2.0
 """A path claims the voxels within CLAIM_RADII x radius + CLAIM_MM: shorter side branches are bumps of the wall."""
 ROOT_CONTACT_MM = 3.0
 """A hepatic vein that comes this near to the vena cava's voxels joins it there."""
+SMALLEST_ROOT_RADIUS_MM = 1.2
+"""Thinner contacts with the vena cava are no root: veins that drain into it measure 3 mm and more across."""
 _SMOOTHING_PASSES = 3
 
 
@@ -151,16 +154,19 @@ class _Forest:
     def stretch(self, end: int, length_mm: float) -> IntArray:
         """Nodes from an end inwards, up to `length_mm` (from a root: down its thickest children)."""
         nodes, gone = [end], 0.0
-        child_of = {int(p): int(c) for c, p in enumerate(self.parent) if p >= 0}
         node = end
         while gone < length_mm:
-            following = int(self.parent[node]) if self.parent[end] >= 0 else child_of.get(node, -1)
+            following = int(self.parent[node]) if self.parent[end] >= 0 else self._first_child(node)
             if following < 0:
                 break
             gone += float(np.linalg.norm(self.points[following] - self.points[node]))
             nodes.append(following)
             node = following
         return np.array(nodes)
+
+    def _first_child(self, node: int) -> int:
+        children = np.flatnonzero(self.parent == node)
+        return int(children[self.radius[children].argmax()]) if len(children) else -1
 
 
 @dataclass(frozen=True)
@@ -183,8 +189,10 @@ class _Lumen:
         fine, lattice = _working_lattice(mask, grid)
         ijk = np.argwhere(fine)
         points = lattice.to_world(ijk)
-        depth = _depth(fine, ijk, points, lattice)
-        edges = _neighbours(fine, ijk)
+        number = np.full(tuple(n + 2 for n in fine.shape), -1, dtype=np.int32)
+        number[tuple((ijk + 1).T)] = np.arange(len(ijk))
+        depth = _depth(number, ijk, points, lattice)
+        edges = _neighbours(number, ijk)
         graph = _graph(points, depth, edges, min(lattice.spacing_mm))
         _, piece = connected_components(graph, directed=False)
         joins = _joins(points, piece, lattice.voxel_ml)
@@ -202,7 +210,7 @@ class _Lumen:
         if left_out_ml > SMALLEST_PIECE_ML:
             warnings = (
                 *warnings,
-                f"{left_out_ml:.1f} mL lie more than {LARGEST_BRIDGED_GAP_MM:.0f} mm away from the tree and are not part of it",
+                f"{left_out_ml:.1f} mL lie more than {LARGEST_BRIDGED_GAP_MM:.0f} mm from the tree and are left out",
             )
         return VesselTree(
             structure, forest.points, forest.radius, forest.parent, forest.branch, gaps, left_out_ml, warnings
@@ -244,7 +252,7 @@ class _Lumen:
     def _radius(self, voxel: IntArray, points: FloatArray) -> FloatArray:
         """Depth at the smoothed position: that of the voxel there (smoothing moves by less than a voxel)."""
         moved = np.asarray(cKDTree(self.points).query(points)[1])
-        return np.maximum(self.depth_mm[voxel], self.depth_mm[moved])
+        return np.asarray(np.maximum(self.depth_mm[voxel], self.depth_mm[moved]))
 
     def _component(self) -> IntArray:
         return np.asarray(connected_components(self.graph, directed=False)[1])
@@ -262,9 +270,7 @@ def _working_lattice(mask: BoolArray, grid: Grid) -> tuple[BoolArray, Grid]:
     if max(factors) == 1:
         return cropped, part
     padded = np.pad(cropped, 2)
-    from liverplan.surface import _refined, symmetric_distance_map
-
-    fine = _refined(symmetric_distance_map(padded, grid.spacing_mm), factors) < 0
+    fine = refined(symmetric_distance_map(padded, grid.spacing_mm), factors) < 0
     affine = part.affine.copy()
     affine[:3, 3] = part.to_world([-2.0, -2.0, -2.0])
     affine[:3, :3] = affine[:3, :3] / np.array(factors)
@@ -275,26 +281,34 @@ def _working_lattice(mask: BoolArray, grid: Grid) -> tuple[BoolArray, Grid]:
     return np.asarray(fine), Grid(shape, affine)
 
 
-def _depth(mask: BoolArray, ijk: IntArray, points: FloatArray, grid: Grid) -> FloatArray:
-    """Depth of each lumen voxel below the wall in mm: mean of the distances to the nearest outer and inner border."""
-    padded = np.pad(mask, 1)
-    outer = np.argwhere(ndimage.binary_dilation(padded, ndimage.generate_binary_structure(3, 3)) & ~padded) - 1
-    inner = np.argwhere(padded & ~ndimage.binary_erosion(padded)) - 1
-    to_outer = cKDTree(grid.to_world(outer)).query(points, workers=-1)[0]
-    to_inner = cKDTree(grid.to_world(inner)).query(points, workers=-1)[0]
+_OFFSETS = np.array([o for o in np.ndindex(3, 3, 3) if o != (1, 1, 1)])
+
+
+def _depth(number: npt.NDArray[np.int32], ijk: IntArray, points: FloatArray, grid: Grid) -> FloatArray:
+    """Depth of each lumen voxel below the wall in mm: mean of the distances to the nearest outer and inner border.
+
+    number: lumen voxel numbers on the lattice padded by one, -1 outside.
+    """
+    outer, on_border = [], np.zeros(len(ijk), dtype=bool)
+    for offset in _OFFSETS:
+        beside = ijk + offset
+        outside = number[tuple(beside.T)] < 0
+        outer.append(np.ravel_multi_index(tuple(beside[outside].T), number.shape))
+        if np.abs(offset - 1).sum() == 1:
+            on_border |= outside
+    shell = np.stack(np.unravel_index(np.unique(np.concatenate(outer)), number.shape), axis=1) - 1
+    to_outer = cKDTree(grid.to_world(shell)).query(points, workers=-1)[0]
+    to_inner = cKDTree(points[on_border]).query(points, workers=-1)[0]
     return np.asarray(0.5 * (to_outer + to_inner))
 
 
-def _neighbours(mask: BoolArray, ijk: IntArray) -> IntArray:
+def _neighbours(number: npt.NDArray[np.int32], ijk: IntArray) -> IntArray:
     """Pairs (E, 2) of lumen voxels that share a face, an edge or a corner."""
-    number = np.full(tuple(n + 2 for n in mask.shape), -1, dtype=np.int64)
-    number[tuple((ijk + 1).T)] = np.arange(len(ijk))
-    offsets = [o for o in np.ndindex(3, 3, 3) if o > (1, 1, 1)]
     pairs = []
-    for offset in offsets:
-        other = number[tuple((ijk + np.array(offset)).T)]
-        found = other >= 0
-        pairs.append(np.stack([np.flatnonzero(found), other[found]], axis=1))
+    for offset in _OFFSETS[13:]:
+        other = number[tuple((ijk + offset).T)]
+        found = np.flatnonzero(other >= 0)
+        pairs.append(np.stack([found, other[found]], axis=1))
     return np.concatenate(pairs)
 
 
@@ -335,7 +349,7 @@ def _joining(points: FloatArray, joins: list[tuple[int, int]], count: int) -> sp
 
 
 def _multi_source(graph: sparse.csr_matrix, roots: list[int]) -> tuple[FloatArray, IntArray]:
-    """Cost of the cheapest path from any root, and the voxel before each on it (-9999 at roots and where unreachable)."""
+    """Cost of the cheapest path from any root, and the voxel before each on it (negative at roots and where none)."""
     cost, before, _ = dijkstra(graph, directed=False, indices=roots, return_predecessors=True, min_only=True)
     return np.asarray(cost), np.asarray(before, dtype=np.int64)
 
@@ -386,7 +400,7 @@ def _smooth(points: FloatArray, parent: IntArray) -> FloatArray:
         np.add.at(below, parent[child], smooth[child])
         moved = (smooth + smooth[np.maximum(parent, 0)] + below) / 3.0
         smooth = np.where(inner[:, None], moved, smooth)
-    return smooth
+    return np.asarray(smooth)
 
 
 def _depth_outside(points: FloatArray, liver: BoolArray, grid: Grid) -> FloatArray:
@@ -395,11 +409,9 @@ def _depth_outside(points: FloatArray, liver: BoolArray, grid: Grid) -> FloatArr
     within = ((index >= 0) & (index < liver.shape)).all(axis=1)
     inside = np.zeros(len(points), dtype=bool)
     inside[within] = liver[tuple(index[within].T)]
-    border = np.argwhere(liver[::2, ::2, ::2]) * 2
-    if len(border) == 0:
+    if inside.all() or not liver.any():
         return np.zeros(len(points))
-    away = cKDTree(grid.to_world(border)).query(points)[0]
-    return np.where(inside, 0.0, away)
+    return np.where(inside, 0.0, _to_mask(points, liver, grid, np.inf))
 
 
 def _thick_end(forest: _Forest, outside_mm: FloatArray) -> tuple[int, tuple[str, ...]]:
@@ -416,28 +428,33 @@ def _thick_end(forest: _Forest, outside_mm: FloatArray) -> tuple[int, tuple[str,
 
 
 def _contacts(lumen: _Lumen, vena_cava: BoolArray, grid: Grid) -> list[int]:
-    """One root voxel for each patch where the lumen meets the vena cava: the deepest voxel of the patch."""
-    distance = _to_mask(lumen.points, vena_cava, grid)
-    touching = np.flatnonzero(distance <= ROOT_CONTACT_MM)
+    """One root voxel for each patch where a vein's lumen meets the vena cava: the deepest voxel of the patch.
+
+    Patches thinner than a vein are left-overs of the two masks' common border and drain nothing.
+    """
+    touching = np.flatnonzero(_to_mask(lumen.points, vena_cava, grid, ROOT_CONTACT_MM) <= ROOT_CONTACT_MM)
     if len(touching) == 0:
         return []
     _, patch = connected_components(lumen.graph[touching][:, touching], directed=False)
     roots = []
     for number in range(patch.max() + 1):
         members = touching[patch == number]
-        roots.append(int(members[lumen.depth_mm[members].argmax()]))
+        deepest = int(members[lumen.depth_mm[members].argmax()])
+        if lumen.depth_mm[deepest] >= SMALLEST_ROOT_RADIUS_MM:
+            roots.append(deepest)
     return roots
 
 
 def _nearest_to(lumen: _Lumen, vena_cava: BoolArray, grid: Grid) -> int:
-    return int(_to_mask(lumen.points, vena_cava, grid).argmin())
+    return int(_to_mask(lumen.points, vena_cava, grid, np.inf).argmin())
 
 
-def _to_mask(points: FloatArray, mask: BoolArray, grid: Grid) -> FloatArray:
+def _to_mask(points: FloatArray, mask: BoolArray, grid: Grid, reach_mm: float) -> FloatArray:
+    """Distance of points (N, 3) to the nearest voxel of a mask, infinite beyond `reach_mm`."""
     box = bounding_box(mask)
-    shell = mask[box] & ~ndimage.binary_erosion(mask[box], border_value=0)
-    voxels = np.argwhere(shell) + np.array([s.start for s in box])
-    return np.asarray(cKDTree(grid.to_world(voxels)).query(points, workers=-1)[0])
+    voxels = np.argwhere(border(mask[box])) + np.array([s.start for s in box])
+    tree = cKDTree(grid.to_world(voxels))
+    return np.asarray(tree.query(points, distance_upper_bound=reach_mm, workers=-1)[0])
 
 
 def _point(point: FloatArray) -> Point:

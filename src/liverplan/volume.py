@@ -8,7 +8,7 @@ package stores points in voxel coordinates. See docs/decisions/0001-lps-everywhe
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -127,7 +127,7 @@ class Grid:
                 f"{what} is not on the image's grid",
                 got=reason,
                 wanted=f"shape {self.shape}, spacing {_mm(self.spacing_mm)} mm, orientation {self.orientation}",
-                do="Resample the mask onto the image with nearest-neighbour interpolation, or give the image it was drawn on.",
+                do="Resample the mask onto the image (nearest neighbour), or give the image it was drawn on.",
             )
 
 
@@ -250,6 +250,26 @@ def bounding_box(mask: AnyArray, margin: tuple[int, int, int] = (0, 0, 0)) -> tu
             raise ValueError("the bounding box of an empty mask does not exist")
         slices.append(slice(max(int(hit[0]) - margin[axis], 0), min(int(hit[-1]) + 1 + margin[axis], mask.shape[axis])))
     return slices[0], slices[1], slices[2]
+
+
+def border(mask: BoolArray) -> BoolArray:
+    """Voxels of the mask with a face on the outside; voxels at the array's end count as border. (i, j, k)."""
+    inner = mask.copy()
+    for axis in range(3):
+        line, own = np.moveaxis(mask, axis, 0), np.moveaxis(inner, axis, 0)
+        own[1:] &= line[:-1]
+        own[:-1] &= line[1:]
+        own[[0, -1]] = False
+    return mask & ~inner
+
+
+def pooled_count(mask: BoolArray, pool: Sequence[int]) -> npt.NDArray[np.int32]:
+    """Number of set voxels in each block of `pool` voxels along (i, j, k); the last blocks may be partly outside."""
+    pad = [(0, -n % p) for n, p in zip(mask.shape, pool, strict=True)]
+    padded = np.pad(mask, pad)
+    i, j, k = (n // p for n, p in zip(padded.shape, pool, strict=True))
+    blocks = padded.reshape(i, pool[0], j, pool[1], k, pool[2])
+    return np.asarray(blocks.sum(axis=(1, 3, 5), dtype=np.int32))
 
 
 def _axis_map(affine: FloatArray) -> tuple[list[int], list[float]]:

@@ -1,0 +1,319 @@
+"""The story: an image and its segmentation become margins, remnants and a decision."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from liverplan.anatomy import VESSELS, Structure
+from liverplan.distance import BoundaryError, clearance, distance_between, nearest_points
+from liverplan.errors import SegmentationRefused
+from liverplan.lesions import Lesion, LesionMap, find_lesions
+from liverplan.margin import (
+    CELL_MM,
+    CurvePoint,
+    LossField,
+    UpperBound,
+    case_bound,
+    lesion_bound,
+    liver_cells,
+    loss_field,
+    margin_curve,
+)
+from liverplan.protocol import Decision, Limits, Protocol, Reading, decide
+from liverplan.quality import Quality, assess
+from liverplan.quantity import Distance, Quantity, Unknown
+from liverplan.surface import Surface, pooled_surface
+from liverplan.verdict import Evidence, Verdict, affected_by_vessels, case_verdict, lesion_verdict, measures_of
+from liverplan.vessels import VesselTree, trace_hepatic_tree, trace_portal_tree
+from liverplan.volume import Grid, Segmentation, Volume, bounding_box
+
+CURVE_MM = tuple(float(m) for m in range(31))
+"""Margins at which the report tabulates the liver."""
+MODEL_BOUNDARY = BoundaryError(lesion_mm=3.0, vessel_mm=3.0, liver_mm=3.0)
+"""Boundary error of a model's masks until a model states its own. It does not cover what a model missed altogether:
+verdicts on unread masks are undetermined whatever the interval says."""
+_CONTEXT_MM = 12.0
+
+Progress = Callable[[float, str], None]
+
+
+@dataclass(frozen=True)
+class VesselFinding:
+    """A lesion beside one vessel structure: clearance (or why there is none), contact, the vessel's diameter."""
+
+    structure: Structure
+    clearance: Distance | Unknown
+    contact: bool | None
+    diameter_mm: float | None
+
+
+@dataclass(frozen=True)
+class LesionFinding:
+    """Everything measured for one lesion. nearest_lesion: distance and the other's id, None when it is alone."""
+
+    lesion: Lesion
+    capsule: Distance
+    nearest_lesion: tuple[Distance, int] | None
+    vessels: tuple[VesselFinding, ...]
+    upper: UpperBound | Unknown
+    limiting_kind: str
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The result of planning a case. Volumes mL, lengths mm, points LPS mm; see docs/outputs.md."""
+
+    volume: Volume
+    segmentation: Segmentation
+    protocol: Protocol
+    lesion_map: LesionMap
+    trees: Mapping[Structure, VesselTree]
+    missing_trees: Mapping[Structure, str]
+    liver_ml: Quantity
+    tumour_ml: float
+    field: LossField
+    curve: tuple[CurvePoint, ...]
+    remnant_known: Unknown | None
+    """Why remnants are unknown (a liver cut off by the scan), None when they are known."""
+    findings: tuple[LesionFinding, ...]
+    upper: UpperBound | Unknown
+    geometric_upper: UpperBound | Unknown
+    verdict: Verdict
+    affected_by_vessels: bool | None
+    quality: Quality
+    measures: Mapping[str, Reading]
+    decision: Decision
+    seconds: Mapping[str, float]
+
+
+def plan(
+    volume: Volume, segmentation: Segmentation, protocol: Protocol, progress: Progress = lambda _fraction, _stage: None
+) -> Plan:
+    """Measure a case and decide the protocol's criteria on it.
+
+    volume and segmentation share one grid, in any orientation. Raises GeometryMismatch when they do not,
+    SegmentationRefused when there is no liver.
+    """
+    volume.grid.require_same(segmentation.grid, "the segmentation")
+    if not segmentation.has(Structure.LIVER):
+        raise SegmentationRefused(
+            "there is no liver in the segmentation",
+            got="an empty or absent liver mask",
+            wanted="a mask of the whole liver",
+            do="Segment the liver, or let the model do it (leave --segmentation away).",
+        )
+    clock = _Clock(progress)
+    image, masks = volume.canonical(), segmentation.canonical()
+    lesion_map, trees, missing = _anatomy(image, masks, clock)
+    clock.stage(0.35, "quality")
+    quality = assess(image, masks, lesion_map, trees)
+    clock.stage(0.45, "loss field")
+    error = MODEL_BOUNDARY if segmentation.origin == "model" else BoundaryError()
+    image, masks, lesion_map = _cropped(image, masks, lesion_map)
+    liver = masks.mask(Structure.LIVER) | (lesion_map.labels > 0)
+    grid = image.grid
+    capsule = pooled_surface(liver, grid, CELL_MM)
+    cells = liver_cells(liver, lesion_map.labels, grid)
+    portal, hepatic = trees.get(Structure.PORTAL_VEIN), trees.get(Structure.HEPATIC_VEINS)
+    field = loss_field(cells, lesion_map.lesions, portal, hepatic, grid, error)
+    clock.stage(0.7, "margin curve")
+    curve = margin_curve(field, CURVE_MM)
+    clock.stage(0.8, "clearances")
+    vessels = {lesion.id: _vessel_findings(lesion, masks, trees, error) for lesion in lesion_map}
+    clock.stage(0.9, "bounds and verdicts")
+    judge = _Judge(field, protocol.limits, quality, missing, vessels, segmentation.origin == "model")
+    findings = tuple(_lesion_finding(row, judge, capsule, grid, error) for row in range(len(lesion_map)))
+    evidence = judge.case()
+    at_wide = judge.remnant_unknown or margin_curve(field, [protocol.limits.wide_margin_mm])[0]
+    contacts = sum(bool(v.contact) for found in vessels.values() for v in found)
+    measures = measures_of(evidence, len(lesion_map), volume.modality, at_wide, contacts)
+    clock.stage(1.0, "done")
+    return Plan(
+        volume=volume,
+        segmentation=segmentation,
+        protocol=protocol,
+        lesion_map=lesion_map,
+        trees=trees,
+        missing_trees=missing,
+        liver_ml=_liver_ml(cells.liver_ml, capsule, error),
+        tumour_ml=cells.tumour_ml,
+        field=field,
+        curve=curve,
+        remnant_known=judge.remnant_unknown,
+        findings=findings,
+        upper=evidence.bound,
+        geometric_upper=evidence.geometric,
+        verdict=case_verdict(evidence),
+        affected_by_vessels=affected_by_vessels(evidence),
+        quality=quality,
+        measures=measures,
+        decision=decide(protocol, measures),
+        seconds=clock.seconds,
+    )
+
+
+class _Clock:
+    """Seconds per stage, and the progress call."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.seconds: dict[str, float] = {}
+        self._progress, self._name, self._since = progress, "lesions", time.perf_counter()
+
+    def stage(self, fraction: float, name: str) -> None:
+        now = time.perf_counter()
+        self.seconds[self._name] = self.seconds.get(self._name, 0.0) + now - self._since
+        self._name, self._since = name, now
+        self._progress(fraction, name)
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """What bounds and verdicts are made of."""
+
+    field: LossField
+    limits: Limits
+    quality: Quality
+    missing: Mapping[Structure, str]
+    vessels: Mapping[int, tuple[VesselFinding, ...]]
+    unread: bool
+
+    @property
+    def remnant_unknown(self) -> Unknown | None:
+        if self.quality.liver_complete:
+            return None
+        return Unknown("the liver is cut off at the edge of the scan, so that its remnant is unknown")
+
+    def case(self) -> Evidence:
+        stay = [d for row in range(len(self.field.lesions)) for d in self._stay(row)]
+        if not self.field.lesions:
+            none = Unknown("there is no lesion in the segmentation")
+            return Evidence(self.limits, none, none, self.quality, self.unread)
+        flr = self.limits.flr_percent
+        return self._evidence(lambda functional: case_bound(self.field, flr, stay, functional))
+
+    def lesion(self, row: int) -> Evidence:
+        wide, flr, stay = self.limits.wide_margin_mm, self.limits.flr_percent, self._stay(row)
+        return self._evidence(lambda functional: lesion_bound(self.field, row, wide, flr, stay, functional))
+
+    def _evidence(self, bound: Callable[[bool], UpperBound | None]) -> Evidence:
+        crowded = Unknown("the other lesions at the protocol's margin already leave less than the remnant's limit")
+        if self.remnant_unknown is not None:
+            return Evidence(self.limits, self.remnant_unknown, self.remnant_unknown, self.quality, self.unread)
+        full: UpperBound | Unknown = Unknown("; ".join(self.missing.values()))
+        if self.field.functional:
+            full = bound(True) or crowded
+        return Evidence(self.limits, full, bound(False) or crowded, self.quality, self.unread)
+
+    def _stay(self, row: int) -> list[Distance]:
+        """Clearances to what must stay and has no tree of its own: the vena cava."""
+        found = self.vessels[self.field.lesions[row].id]
+        cava = [v.clearance for v in found if v.structure is Structure.VENA_CAVA]
+        return [c for c in cava if isinstance(c, Distance)]
+
+
+def _anatomy(
+    image: Volume, masks: Segmentation, clock: _Clock
+) -> tuple[LesionMap, dict[Structure, VesselTree], dict[Structure, str]]:
+    """Lesion instances, the vessel trees that exist, and why the others do not."""
+    lesion_mask = masks.masks.get(Structure.LESIONS, np.zeros(image.grid.shape, dtype=np.uint8))
+    lesion_map = find_lesions(lesion_mask, image.grid)
+    clock.stage(0.1, "vessel trees")
+    trees: dict[Structure, VesselTree] = {}
+    missing: dict[Structure, str] = {}
+    liver, cava = masks.mask(Structure.LIVER), masks.mask(Structure.VENA_CAVA)
+    for structure in (Structure.PORTAL_VEIN, Structure.HEPATIC_VEINS):
+        if not masks.has(structure):
+            missing[structure] = f"the {structure.title.lower()} {_verb(structure)} not segmented"
+        elif structure is Structure.PORTAL_VEIN:
+            trees[structure] = trace_portal_tree(masks.mask(structure), liver, image.grid)
+        else:
+            trees[structure] = trace_hepatic_tree(masks.mask(structure), cava, image.grid)
+    return lesion_map, trees, missing
+
+
+def _verb(structure: Structure) -> str:
+    return "are" if structure is Structure.HEPATIC_VEINS else "is"
+
+
+def _cropped(image: Volume, masks: Segmentation, lesion_map: LesionMap) -> tuple[Volume, Segmentation, LesionMap]:
+    """Everything cut to the liver's box with some context: what lies beyond cannot matter to a margin."""
+    around = [int(np.ceil(_CONTEXT_MM / s)) for s in image.grid.spacing_mm]
+    box = bounding_box(masks.mask(Structure.LIVER), (around[0], around[1], around[2]))
+    grid = image.grid.cropped(box)
+    parts = {s: m[box] for s, m in masks.masks.items()}
+    cut = Segmentation(grid, parts, masks.origin, masks.model, masks.notes)
+    lesions = LesionMap(lesion_map.labels[box], lesion_map.lesions, lesion_map.strays)
+    return Volume(grid, image.array[box], image.modality, image.facts), cut, lesions
+
+
+def _vessel_findings(
+    lesion: Lesion, masks: Segmentation, trees: Mapping[Structure, VesselTree], error: BoundaryError
+) -> tuple[VesselFinding, ...]:
+    """The lesion beside every vessel structure; the merged one only where the systems are not apart."""
+    findings = []
+    for structure in VESSELS:
+        if masks.has(structure):
+            distance = clearance(lesion.surface, masks.mask(structure), masks.grid, error)
+            contact = distance.value_mm <= distance.terms_mm["discretisation_mm"]
+            findings.append(VesselFinding(structure, distance, contact, _diameter(trees.get(structure), distance)))
+        elif structure is not Structure.LIVER_VESSELS:
+            reason = Unknown(f"the {structure.title.lower()} {_verb(structure)} not segmented")
+            findings.append(VesselFinding(structure, reason, None, None))
+    return tuple(findings)
+
+
+def _diameter(tree: VesselTree | None, distance: Distance) -> float | None:
+    """Diameter in mm of the branch at the wall's witness point."""
+    if tree is None:
+        return None
+    wall = np.array(distance.witness_lps_mm[1])
+    to_wall = np.abs(np.linalg.norm(tree.points_lps_mm - wall, axis=1) - tree.radius_mm)
+    return float(2.0 * tree.radius_mm[int(to_wall.argmin())])
+
+
+def _lesion_finding(row: int, judge: _Judge, capsule: Surface, grid: Grid, error: BoundaryError) -> LesionFinding:
+    lesion = judge.field.lesions[row]
+    evidence = judge.lesion(row)
+    verdict = lesion_verdict(evidence)
+    bound = evidence.bound
+    kind = bound.limit.kind if isinstance(bound, UpperBound) else "none"
+    if isinstance(bound, Unknown) and bound.reason.startswith("the other lesions"):
+        kind = "lesion"
+    others = [other for other in judge.field.lesions if other.id != lesion.id]
+    nearest = min((_between(lesion, o, grid, error) for o in others), key=lambda d: d[0].value_mm, default=None)
+    return LesionFinding(
+        lesion,
+        _to_capsule(lesion, capsule, grid, error),
+        nearest,
+        judge.vessels[lesion.id],
+        bound,
+        kind,
+        verdict,
+    )
+
+
+def _between(lesion: Lesion, other: Lesion, grid: Grid, error: BoundaryError) -> tuple[Distance, int]:
+    value, start, end = nearest_points(lesion.surface, other.surface)
+    return distance_between(value, start, end, grid, (error.lesion_mm, error.lesion_mm)), other.id
+
+
+def _to_capsule(lesion: Lesion, capsule: Surface, grid: Grid, error: BoundaryError) -> Distance:
+    """Depth of the lesion below the liver's surface; 0 where it reaches it. Never a margin, only anatomy."""
+    depth = -capsule.signed_distance_mm(lesion.surface.vertices_lps_mm)
+    at = int(depth.argmin())
+    start = lesion.surface.vertices_lps_mm[at]
+    end = capsule.nearest_vertex(start)
+    found = distance_between(float(depth[at]), start, end, grid, (error.lesion_mm, error.liver_mm))
+    value, low, high = (max(v, 0.0) for v in (found.value_mm, found.low_mm, found.high_mm))
+    return Distance(value, low, high, found.witness_lps_mm, found.terms_mm)
+
+
+def _liver_ml(liver_ml: float, capsule: Surface, error: BoundaryError) -> Quantity:
+    """The liver's volume; its interval moves the whole boundary by the reader's error."""
+    half_ml = capsule.mesh.area_cm2 * error.liver_mm / 10.0
+    return Quantity.around(liver_ml, min(half_ml, liver_ml))
