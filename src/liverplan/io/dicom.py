@@ -201,9 +201,9 @@ def _read_header(path: Path) -> Slice | None:
 
 def _require_complete(path: Path, head: bytes, dataset: Any) -> None:
     """A DICOM file without an image names its class (a report, a media directory); a cut-off one does not."""
-    named = dataset.get("SOPClassUID") or getattr(dataset, "file_meta", {}).get("MediaStorageSOPClassUID")
-    is_image = named in (CT_IMAGE, MR_IMAGE)
-    if head[128:132] == b"DICM" and (named is None or is_image):
+    meta = getattr(dataset, "file_meta", {})
+    named = {str(v) for v in (dataset.get("SOPClassUID"), meta.get("MediaStorageSOPClassUID")) if v}
+    if head[128:132] == b"DICM" and (not named or named & {CT_IMAGE, MR_IMAGE, *_ENHANCED}):
         raise _damaged(path, f"a header of {path.stat().st_size} bytes that ends before the image")
 
 
