@@ -1,12 +1,11 @@
-"""`liverplan`: the verbs and what an error becomes (0 done, 2 usage, 3 input refused, 4 out of resources, 130 interrupted)."""
+"""`liverplan`: the verbs, and what an error becomes (0 done, 2 usage, 3 input refused, 4 no resources, 130 interrupted)."""
 
 from __future__ import annotations
 
 import importlib
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
-import click
 import typer
 
 from liverplan import RESEARCH_USE_ONLY, __version__
@@ -15,6 +14,9 @@ from liverplan.errors import LiverplanError
 
 VERBS: tuple[str, ...] = ("eligibility",)
 """Modules of this package that hold a verb, in the order of `--help`; each has a function `register(app)`."""
+
+_UsageError: Any = typer.BadParameter.__base__
+"""click's UsageError, wherever typer keeps click: recent versions bring a copy of their own and install none."""
 
 app = typer.Typer(
     name="liverplan",
@@ -56,9 +58,9 @@ def run(arguments: list[str] | None = None) -> int:
     try:
         status = app(args=arguments, standalone_mode=False)
         return status if isinstance(status, int) else 0
-    except click.exceptions.Exit as stop:
+    except typer.Exit as stop:
         return stop.exit_code
-    except click.ClickException as wrong_usage:
+    except _UsageError as wrong_usage:
         wrong_usage.show()
         return 2
     except LiverplanError as error:
@@ -67,7 +69,7 @@ def run(arguments: list[str] | None = None) -> int:
     except MemoryError:
         print_error_text("out of memory", "Close other programs or crop the image to the liver.")
         return 4
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         sys.stderr.write("interrupted\n")
         return 130
 
