@@ -45,7 +45,7 @@ _INFO = {
     Structure.LIVER: StructureInfo(1, "Liver", "10200004", (205, 140, 110), 0.25),
     Structure.LESIONS: StructureInfo(2, "Lesions", "94381002", (240, 200, 40), 1.0),
     Structure.PORTAL_VEIN: StructureInfo(3, "Portal vein", "32764006", (60, 150, 230), 1.0),
-    Structure.HEPATIC_VEINS: StructureInfo(4, "Hepatic veins", "8993003", (40, 60, 160), 1.0),
+    Structure.HEPATIC_VEINS: StructureInfo(4, "Hepatic veins", "8993003", (112, 76, 200), 1.0),
     Structure.VENA_CAVA: StructureInfo(5, "Inferior vena cava", "64131007", (90, 90, 140), 1.0),
     Structure.LIVER_VESSELS: StructureInfo(
         6, "Liver vessels (portal and hepatic not apart)", None, (80, 110, 200), 1.0

@@ -77,6 +77,7 @@ def joined(*meshes: Mesh) -> Mesh:
 def surface_of_mask(mask: BoolArray, grid: Grid, blur_voxels: float = SURFACE_BLUR_VOXELS) -> Mesh:
     """The iso-surface of a blurred mask, closed also where the mask touches the image border.
 
+    Made to be looked at; distances are measured on `liverplan.surface.sub_voxel_surface`, which keeps thin vessels.
     mask: (i, j, k) bool on `grid`. Structures thinner than the blur may vanish: then the mask is taken unblurred.
     An empty mask gives an empty mesh.
     """

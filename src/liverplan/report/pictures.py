@@ -1,0 +1,308 @@
+"""The pictures of a case: views of the whole liver, a close-up per lesion, and slices of the image.
+
+Nothing is measured here. Lengths come from report.json, surfaces from OUT/meshes, outlines from the masks.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from liverplan.anatomy import Structure
+from liverplan.errors import UnreadableInput
+from liverplan.io.folder import writing
+from liverplan.io.meshes import read_stl
+from liverplan.mesh import Mesh
+from liverplan.report import raster, scene
+from liverplan.report.camera import STANDARD_VIEWS, Camera, standard_camera, witness_camera
+from liverplan.report.drawing import INK, Canvas
+from liverplan.report.figures import FOLDER, Figure, read_index, write_index
+from liverplan.report.slices import PLANES, Plane, View, slice_canvas
+from liverplan.report.wording import interval, mm, structure_title
+from liverplan.volume import FloatArray, Grid, Segmentation, Volume
+
+MESHES = "meshes"
+SHELL = "margin_shell"
+SHELL_RGB = (240, 125, 45)
+SCENE_SIZE = (640, 540)
+SLICE_SIDE = 560
+SLICE_FIELD_MM = 130.0
+CLOSEUP_HALF_MM = 38.0
+END_ON_COSINE = 0.8
+"""From this cosine between a witness line and a slice's normal on, the slice shows the line as a point."""
+RENDER_SECONDS = 180
+"""How long VTK may take for all views before the pictures are drawn without it."""
+_CLOSEUP_FADE = 0.55
+"""How much clearer the liver and the shell are in close-ups, where they would hide what is measured."""
+_SCENE_FAILURE = (
+    "A liver with steps or flat cuts, a tree in pieces, or a vessel outside the liver where none should be: "
+    "the masks are wrong and so are the distances."
+)
+_SLICE_FAILURE = (
+    "An outline beside its organ, shifted or mirrored, or a vessel in the image without an outline: "
+    "the masks do not fit the image and the clearance may be too large."
+)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A surface of OUT/meshes and how it is painted."""
+
+    name: str
+    path: Path
+    mesh: Mesh
+    rgb: tuple[int, int, int]
+    opacity: float
+
+
+def render_case_pictures(
+    out_dir: Path, report: Mapping[str, Any], volume: Volume | None, segmentation: Segmentation | None
+) -> list[Figure]:
+    """Draw OUT/figures/*.png (at most 150 kB each) and their index, and return what was drawn.
+
+    report: report.json as a dictionary. Surfaces are read from OUT/meshes/*.stl; without them there are no views.
+    Without the image or the masks there are no new slices: those of an earlier run stay.
+    Raises OutputError, ResourceError.
+    """
+    out_dir = Path(out_dir)
+    with writing(out_dir / FOLDER):
+        (out_dir / FOLDER).mkdir(parents=True, exist_ok=True)
+    parts = read_parts(out_dir / MESHES)
+    figures, renderer = _draw_scenes(out_dir, report, parts)
+    if volume is not None and segmentation is not None:
+        shell = next((part.mesh for part in parts if part.name == SHELL), None)
+        figures += _draw_slices(out_dir, report, volume.canonical(), segmentation.canonical(), shell)
+    else:
+        figures += [figure for figure in read_index(out_dir) if figure.kind == "slice"]
+    write_index(out_dir, figures, renderer)
+    return figures
+
+
+def read_parts(folder: Path) -> list[Part]:
+    """The surfaces that the report knows how to paint: structures, `lesion_N`, `margin_shell`; others are left out."""
+    parts = []
+    for path in sorted(folder.glob("*.stl")):
+        look = _look(path.stem)
+        if look is None:
+            continue
+        try:
+            mesh = read_stl(path)
+        except UnreadableInput:
+            continue
+        if not mesh.is_empty:
+            parts.append(Part(path.stem, path, mesh, *look))
+    return parts
+
+
+def shown_clearance(lesion: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The vessel entry of a lesion with the smallest clearance; None when no clearance was measured."""
+    known = [v for v in lesion["vessels"] if v["clearance_mm"]["value"] is not None and v["witness_lps_mm"]]
+    return min(known, key=lambda v: float(v["clearance_mm"]["value"]), default=None)
+
+
+def _look(name: str) -> tuple[tuple[int, int, int], float] | None:
+    if name == SHELL:
+        return SHELL_RGB, 0.3
+    if name.startswith("lesion"):
+        return Structure.LESIONS.info.rgb, 1.0
+    known = {s.value: (s.info.rgb, s.info.opacity) for s in Structure if s is not Structure.COUINAUD}
+    return known.get(name)
+
+
+def _draw_scenes(out_dir: Path, report: Mapping[str, Any], parts: Sequence[Part]) -> tuple[list[Figure], str]:
+    if not parts:
+        return [], "none"
+    views = {view: standard_camera(view, _framed(parts), SCENE_SIZE[0] / SCENE_SIZE[1]) for view in STANDARD_VIEWS}
+    closeups = [(lesion, shown) for lesion in report["lesions"] if (shown := shown_clearance(lesion)) is not None]
+    solid = np.concatenate([p.mesh.vertices_lps_mm[::4] for p in parts if p.opacity >= 1] or [np.zeros((0, 3))])
+    near = [witness_camera(shown["witness_lps_mm"], _half_height(shown), solid) for _, shown in closeups]
+    pictures, renderer = _rendered(parts, [*views.values(), *near], len(views))
+    figures = []
+    for (view, camera), pixels in zip(views.items(), pictures, strict=False):
+        figures.append(_view_figure(out_dir, report, view, camera, pixels))
+    for (lesion, shown), camera, pixels in zip(closeups, near, pictures[len(views) :], strict=True):
+        figures.append(_closeup_figure(out_dir, lesion, shown, camera, pixels))
+    return figures, renderer
+
+
+def _framed(parts: Sequence[Part]) -> FloatArray:
+    """What the standard views must show: the liver, or everything where there is no liver surface."""
+    liver = [part.mesh.vertices_lps_mm for part in parts if part.name == Structure.LIVER.value]
+    return liver[0] if liver else np.concatenate([part.mesh.vertices_lps_mm for part in parts])
+
+
+def _half_height(vessel: Mapping[str, Any]) -> float:
+    return max(CLOSEUP_HALF_MM, 1.2 * float(vessel["clearance_mm"]["value"]))
+
+
+def _rendered(parts: Sequence[Part], cameras: Sequence[Camera], n_views: int) -> tuple[Any, str]:
+    """Pictures (N, height, width, 3), oversampled, and what drew them."""
+    fades = [1.0] * n_views + [_CLOSEUP_FADE] * (len(cameras) - n_views)
+    pictures = _by_vtk(parts, cameras, fades)
+    if pictures is not None:
+        return pictures, "vtk"
+    size = SCENE_SIZE[0] * scene.OVERSAMPLING, SCENE_SIZE[1] * scene.OVERSAMPLING
+    painted = [[raster.Painted(part.mesh, part.rgb, _faded(part.opacity, fade)) for part in parts] for fade in fades]
+    return [raster.draw(p, camera, size) for p, camera in zip(painted, cameras, strict=True)], "software"
+
+
+def _by_vtk(parts: Sequence[Part], cameras: Sequence[Camera], fades: Sequence[float]) -> npt.NDArray[np.uint8] | None:
+    """The pictures by VTK in a process of its own, which may crash without harm; None when it did."""
+    described = [
+        {"file": str(p.path), "rgb": p.rgb, "opacity": [_faded(p.opacity, fade) for fade in fades]} for p in parts
+    ]
+    with tempfile.TemporaryDirectory(prefix="liverplan-") as folder:
+        job, result = Path(folder) / "job.json", Path(folder) / "pictures.npy"
+        orders = {
+            "parts": described,
+            "cameras": [asdict(c) for c in cameras],
+            "size": SCENE_SIZE,
+            "result": str(result),
+        }
+        job.write_text(json.dumps(orders), encoding="utf-8")
+        command = [sys.executable, "-m", "liverplan.report.scene", str(job)]
+        try:
+            done = subprocess.run(command, env=_environment(), capture_output=True, timeout=RENDER_SECONDS, check=False)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        if done.returncode != 0 or not result.is_file():
+            return None
+        pictures: npt.NDArray[np.uint8] = np.load(result, allow_pickle=False)
+    # A driver that fails quietly leaves plain white.
+    return pictures if all(picture.std() > 1.0 for picture in pictures) else None
+
+
+def _environment() -> dict[str, str]:
+    """EGL needs no display; where it is missing the child fails and the pictures are drawn without OpenGL."""
+    default = {"VTK_DEFAULT_OPENGL_WINDOW": "vtkEGLRenderWindow"} if sys.platform.startswith("linux") else {}
+    return {**default, **os.environ}
+
+
+def _faded(opacity: float, fade: float) -> float:
+    return opacity if opacity >= 1.0 else opacity * fade
+
+
+def _view_figure(out_dir: Path, report: Mapping[str, Any], view: str, camera: Camera, pixels: Any) -> Figure:
+    canvas = Canvas(pixels, scene.OVERSAMPLING)
+    for lesion in report["lesions"]:
+        for at in camera.to_pixel([lesion["centroid_lps_mm"], *_witness(lesion)], canvas.size):
+            canvas.keep_clear((at[0], at[1]), 7.0)
+    for lesion in report["lesions"]:
+        _mark(canvas, camera, lesion)
+    _finish(canvas, camera)
+    file = f"view_{view}.png"
+    canvas.save(out_dir / FOLDER / file)
+    caption = (
+        f"The liver seen from {_FROM[view]}. Tags: lesion number and its smallest measured distance to a vessel wall, "
+        "on the line that it was measured along."
+    )
+    return Figure(file, "view", None, view.capitalize(), caption, _SCENE_FAILURE)
+
+
+_FROM = {
+    "anterior": "the front",
+    "posterior": "behind",
+    "right": "the patient's right",
+    "left": "the patient's left",
+    "superior": "above",
+    "inferior": "below",
+}
+
+
+def _witness(lesion: Mapping[str, Any]) -> list[Any]:
+    shown = shown_clearance(lesion)
+    return [] if shown is None else list(shown["witness_lps_mm"])
+
+
+def _mark(canvas: Canvas, camera: Camera, lesion: Mapping[str, Any]) -> None:
+    shown = shown_clearance(lesion)
+    if shown is None:
+        at = camera.to_pixel(lesion["centroid_lps_mm"], canvas.size)
+        canvas.tag((at[0], at[1]), f"{lesion['id']}", 17, INK)
+        return
+    start, end = camera.to_pixel(shown["witness_lps_mm"], canvas.size)[:, :2]
+    words = f"{lesion['id']}:  {mm(shown['clearance_mm']['value'])}"
+    canvas.witness((start[0], start[1]), (end[0], end[1]), words)
+
+
+def _finish(canvas: Canvas, camera: Camera) -> None:
+    canvas.scale_bar(camera.pixels_per_mm(canvas.size))
+    canvas.edge_letters(camera.edge_letters())
+
+
+def _closeup_figure(
+    out_dir: Path, lesion: Mapping[str, Any], vessel: Mapping[str, Any], camera: Camera, pixels: Any
+) -> Figure:
+    canvas = Canvas(pixels, scene.OVERSAMPLING)
+    start, end = camera.to_pixel(vessel["witness_lps_mm"], canvas.size)[:, :2]
+    canvas.witness((start[0], start[1]), (end[0], end[1]), mm(vessel["clearance_mm"]["value"]), 20, away=32)
+    _finish(canvas, camera)
+    file = f"lesion_{lesion['id']}_closeup.png"
+    canvas.save(out_dir / FOLDER / file)
+    title = f"Lesion {lesion['id']}: nearest vessel"
+    other = structure_title(vessel["structure"]).lower()
+    caption = (
+        f"Lesion {lesion['id']} and the {other}, seen at right angles to the line of smallest clearance, "
+        f"{interval(vessel['clearance_mm'], 'mm')}."
+    )
+    return Figure(file, "closeup", int(lesion["id"]), title, caption, _SCENE_FAILURE)
+
+
+def _draw_slices(
+    out_dir: Path, report: Mapping[str, Any], volume: Volume, segmentation: Segmentation, shell: Mesh | None
+) -> list[Figure]:
+    figures = []
+    for lesion in report["lesions"]:
+        for plane in PLANES:
+            view = _slice_view(plane, volume.grid, lesion)
+            canvas = slice_canvas(view, volume, segmentation, shell)
+            vessel = shown_clearance(lesion)
+            if vessel is not None:
+                start, end = view.to_pixel(volume.grid.to_index(vessel["witness_lps_mm"]))
+                canvas.witness(start, end, mm(vessel["clearance_mm"]["value"]), 18, away=44)
+            file = f"lesion_{lesion['id']}_{plane.name}.png"
+            canvas.save(out_dir / FOLDER / file)
+            caption = _slice_caption(view, vessel)
+            title = f"Lesion {lesion['id']}: {plane.name}"
+            figures.append(Figure(file, "slice", int(lesion["id"]), title, caption, _SLICE_FAILURE))
+    return figures
+
+
+def _slice_view(plane: Plane, grid: Grid, lesion: Mapping[str, Any]) -> View:
+    """The slice through the middle of the line of smallest clearance, or through the lesion's middle without one.
+
+    A slice that the line crosses end-on would show neither the lesion nor the vessel halfway between them; it is
+    taken where the line leaves the lesion, 2 mm inside.
+    """
+    field_mm = max(SLICE_FIELD_MM, 1.5 * float(lesion["longest_diameter_mm"]))
+    vessel = shown_clearance(lesion)
+    if vessel is None:
+        return View.through(plane, grid, lesion["centroid_lps_mm"], field_mm, SLICE_SIDE)
+    witness = np.asarray(vessel["witness_lps_mm"], dtype=float)
+    view = View.through(plane, grid, witness.mean(axis=0).tolist(), field_mm, SLICE_SIDE)
+    if view.cosine_to_normal(witness) < END_ON_COSINE:
+        return view
+    inwards = (witness[0] - witness[1]) / max(float(np.linalg.norm(witness[0] - witness[1])), 1e-6)
+    return View.through(plane, grid, (witness[0] + 2.0 * inwards).tolist(), field_mm, SLICE_SIDE)
+
+
+def _slice_caption(view: View, vessel: Mapping[str, Any] | None) -> str:
+    plane = view.plane.name.capitalize()
+    if vessel is None:
+        return f"{plane} slice through the middle of the lesion; no clearance was measured."
+    length = f"{interval(vessel['clearance_mm'], 'mm')} to the {structure_title(vessel['structure']).lower()}"
+    cosine = view.cosine_to_normal(vessel["witness_lps_mm"])
+    if cosine >= END_ON_COSINE:
+        return f"{plane} slice where the line of smallest clearance, {length}, leaves the lesion; seen nearly end-on."
+    lying = "the line lies in the slice" if cosine < 0.2 else "the line is oblique and is drawn shorter than it is"
+    return f"{plane} slice through the middle of the line of smallest clearance, {length}; {lying}."

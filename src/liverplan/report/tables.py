@@ -1,0 +1,115 @@
+"""OUT/tables/*.csv: the numbers of report.json for spreadsheets and statistics, units in the column names.
+
+Full precision; an empty cell was not assessable, and the reason stands beside it.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from liverplan.io.folder import write_text_atomic, writing
+
+FOLDER = "tables"
+_ENDS = [f"{end}_{axis}_lps_mm" for end in ("lesion", "vessel") for axis in "xyz"]
+_CLEARANCE_COLUMNS = [
+    *("lesion_id", "structure", "clearance_mm", "clearance_low_mm", "clearance_high_mm", "reason"),
+    *("contact", "vessel_diameter_mm", *_ENDS),
+]
+_LESION_COLUMNS = [
+    *("lesion_id", "volume_ml", "longest_diameter_mm", "centroid_x_lps_mm", "centroid_y_lps_mm", "centroid_z_lps_mm"),
+    *("segments", "capsule_distance_mm", "nearest_lesion_mm"),
+    *("margin_upper_mm", "margin_upper_low_mm", "margin_upper_high_mm", "margin_upper_reason"),
+    *("margin_planned_mm", "margin_planned_low_mm", "margin_planned_high_mm"),
+    *("limiting_kind", "limiting_structure", "wide_margin", "reason"),
+]
+
+
+def write_tables(out_dir: Path, report: Mapping[str, Any]) -> list[Path]:
+    """Write lesions, clearances, margin_curve, eligibility, structures and quality. Raises OutputError, ResourceError."""
+    folder = Path(out_dir) / FOLDER
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    tables = {
+        "lesions": (_LESION_COLUMNS, [_lesion(lesion) for lesion in report["lesions"]]),
+        "clearances": (_CLEARANCE_COLUMNS, [_clearance(entry, v) for entry in report["lesions"] for v in entry["vessels"]]),
+        "margin_curve": _margin_curve(report["margin_curve"]),
+        "eligibility": _eligibility(report["eligibility"]),
+        "structures": _structures(report["segmentation"]),
+        "quality": _quality(report["quality"]),
+    }
+    paths = []
+    for name, (columns, rows) in tables.items():
+        paths.append(folder / f"{name}.csv")
+        write_text_atomic(paths[-1], _csv(columns, rows))
+    return paths
+
+
+def _csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\r\n")
+    writer.writerow(columns)
+    writer.writerows([[_cell(value) for value in row] for row in rows])
+    return buffer.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    """A value as a cell; text that a spreadsheet would run as a formula is made plain text."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | tuple):
+        return _cell("; ".join(str(_cell(item)) for item in value))
+    if isinstance(value, Mapping):
+        return _cell(value.get("value"))
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return "'" + value
+    return value
+
+
+def _three(measured: Mapping[str, Any] | None) -> list[Any]:
+    return [measured.get(key) for key in ("value", "low", "high")] if measured else [None, None, None]
+
+
+def _lesion(lesion: Mapping[str, Any]) -> list[Any]:
+    upper, limiting = lesion["margin_upper_mm"], lesion["limiting"]
+    return [
+        *(lesion[key] for key in ("id", "volume_ml", "longest_diameter_mm")),
+        *lesion["centroid_lps_mm"],
+        *(lesion[key] for key in ("segments", "capsule_distance_mm", "nearest_lesion_mm")),
+        *_three(upper),
+        upper.get("reason"),
+        *_three(lesion["margin_planned_mm"]),
+        *(limiting["kind"], limiting["structure"], lesion["wide_margin"], lesion["reason"]),
+    ]
+
+
+def _clearance(lesion: Mapping[str, Any], vessel: Mapping[str, Any]) -> list[Any]:
+    clearance = vessel["clearance_mm"]
+    witness = vessel["witness_lps_mm"] or [[None] * 3, [None] * 3]
+    facts = [clearance.get("reason"), vessel["contact"], vessel["diameter_mm"]]
+    return [lesion["id"], vessel["structure"], *_three(clearance), *facts, *witness[0], *witness[1]]
+
+
+def _margin_curve(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[Any]]]:
+    columns = list(rows[0]) if rows else ["margin_mm", "removed_ml", "remnant_ml", "flr_percent", "geometric_flr_percent"]
+    return columns, [[row.get(column) for column in columns] for row in rows]
+
+
+def _eligibility(eligibility: Mapping[str, Any]) -> tuple[list[str], list[list[Any]]]:
+    columns = ["id", "kind", "text", "source", "outcome", "value", "limit", "unit", "evidence", "missing"]
+    return columns, [[criterion[column] for column in columns] for criterion in eligibility["criteria"]]
+
+
+def _structures(segmentation: Mapping[str, Any]) -> tuple[list[str], list[list[Any]]]:
+    facts = segmentation["structures"].items()
+    return ["structure", "present", "volume_ml"], [[name, s["present"], s["volume_ml"]] for name, s in facts]
+
+
+def _quality(checks: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[Any]]]:
+    columns = ["check", "status", "value", "message"]
+    return columns, [[check[column] for column in columns] for check in checks]

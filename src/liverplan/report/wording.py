@@ -1,0 +1,113 @@
+"""Numbers and verdicts as words: one decimal for mm, none for mL (one below 100), units always, no blanks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from liverplan.anatomy import Structure
+
+BANNER = (
+    "Research use only. Not a medical device; not cleared by FDA/CE/NMPA. Not for clinical decisions. Distances are "
+    "image distances in the scanned state; tissue loss at the cut and deformation are not included unless stated."
+)
+NOT_ASSESSABLE = "not assessable"
+MINUS = "\N{MINUS SIGN}"
+
+FEASIBILITY = {"feasible": "Feasible", "infeasible": "Infeasible", "undetermined": "Undetermined"}
+OUTCOME = {"met": "Met", "not_met": "Not met", "undetermined": "Undetermined"}
+ELIGIBILITY = {
+    "meets_recorded_criteria": "Meets the recorded criteria; the investigator must confirm",
+    "does_not_meet": "Does not meet the recorded criteria",
+    "undetermined": "Undetermined",
+}
+LIMITED_BY = {
+    "vessel": "a vessel",
+    "remnant": "the functional remnant",
+    "lesion": "another lesion",
+    "none": "nothing within the range examined",
+}
+
+
+def number(value: float, decimals: int) -> str:
+    """A rounded number with a true minus sign and no minus zero."""
+    text = f"{value:.{decimals}f}"
+    if float(text) == 0:
+        text = text.lstrip("-")
+    return text.replace("-", MINUS)
+
+
+def decimals_of(value: float, unit: str) -> int:
+    """How many decimals a value of a unit deserves: mm 1; mL 0, below 100 1; % 1."""
+    if unit == "mL":
+        return 0 if abs(value) >= 100 else 1
+    return 1 if unit in ("mm", "%") else 2
+
+
+def mm(value: float | None) -> str:
+    return quantity_text(value, "mm")
+
+
+def ml(value: float | None) -> str:
+    return quantity_text(value, "mL")
+
+
+def percent(value: float | None) -> str:
+    return quantity_text(value, "%")
+
+
+def quantity_text(value: float | None, unit: str) -> str:
+    """A plain number with its unit; "not assessable" for None."""
+    if value is None:
+        return NOT_ASSESSABLE
+    return f"{number(value, decimals_of(value, unit))} {unit}".rstrip()
+
+
+def interval(measured: Mapping[str, Any] | None, unit: str) -> str:
+    """`7.1 mm [6.3 to 7.9]`; `not assessable: reason` where nothing was measured."""
+    if measured is None:
+        return NOT_ASSESSABLE
+    if measured.get("value") is None:
+        return f"{NOT_ASSESSABLE}: {measured.get('reason', 'no reason recorded')}"
+    return f"{quantity_text(measured['value'], unit)} [{span(measured['low'], measured['high'], unit)}]"
+
+
+def span(low: float | None, high: float | None, unit: str) -> str:
+    """`6.3 to 7.9`, without the unit."""
+    if low is None or high is None:
+        return "interval not assessable"
+    digits = min(decimals_of(low, unit), decimals_of(high, unit))
+    return f"{number(low, digits)} to {number(high, digits)}"
+
+
+def structure_title(name: str | None) -> str:
+    """The title of a structure; a name that is not in the vocabulary is shown as it is."""
+    if name is None:
+        return "no structure"
+    try:
+        return Structure(name).title
+    except ValueError:
+        return name.replace("_", " ")
+
+
+def point(position_lps_mm: Any) -> str:
+    """`(12.0, −30.5, 44.2)` in LPS mm."""
+    return "(" + ", ".join(number(float(v), 1) for v in position_lps_mm) + ")"
+
+
+def value_text(value: Any, unit: str | None = None) -> str:
+    """Any value of a criterion or a quality check, with its unit."""
+    if value is None:
+        return "not recorded"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return interval(value, unit or "")
+    if isinstance(value, list | tuple):
+        return ", ".join(value_text(v) for v in value) + (f" {unit}" if unit else "")
+    if isinstance(value, float) and not value.is_integer():
+        return f"{number(value, decimals_of(value, unit or ''))} {unit or ''}".rstrip()
+    text = str(value).replace("-", MINUS) if isinstance(value, int | float) else str(value)
+    if isinstance(value, float):
+        text = number(value, 1 if unit in ("mm", "%") else 0)
+    return f"{text} {unit or ''}".rstrip()
