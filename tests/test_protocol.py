@@ -196,10 +196,12 @@ def test_a_verdict_is_undetermined_while_anything_is_open_and_negative_once_anyt
 
 
 def test_the_evidence_of_a_count_says_what_the_scan_cannot_show() -> None:
-    evidence = result_of("I5", {"lesions.count": Quantity.exactly(2)}).evidence
-    assert evidence.startswith("Liver metastases counted on the scan: 2. Required: at most 5.")
-    assert "below 10 mm may be missed" in evidence
-    assert "MRI" in evidence
+    count = Reading(Quantity.exactly(2), "counted on this CT alone")
+    evidence = result_of("I5", {"lesions.count": count}).evidence
+    assert evidence == (
+        "Liver metastases counted on the scan: 2, counted on this CT alone. Required: at most 5. "
+        "What this scan does not show is not counted."
+    )
 
 
 def test_contacts_are_listed_and_never_called_invasion() -> None:
