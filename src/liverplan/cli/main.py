@@ -1,4 +1,4 @@
-"""`liverplan`: the verbs, and what an error becomes (0 done, 2 usage, 3 input refused, 4 no resources, 130 interrupted)."""
+"""`liverplan`: the verbs, and what errors become (0 done, 2 usage, 3 input refused, 4 resources, 130 interrupted)."""
 
 from __future__ import annotations
 
