@@ -160,6 +160,21 @@ def liver_cells(liver: BoolArray, lesion_labels: LabelArray, grid: Grid) -> Cell
     return Cells(np.concatenate(centres), np.concatenate(volumes), np.concatenate(owners))
 
 
+def margin_region(liver: BoolArray, lesions: Sequence[Lesion], grid: Grid, margin_mm: float) -> BoolArray:
+    """R(m): the liver's voxels (i, j, k) within `margin_mm` of any lesion's surface, lesions included."""
+    region = np.zeros_like(liver)
+    for lesion in lesions:
+        index = grid.to_index(lesion.surface.vertices_lps_mm)
+        reach = margin_mm / np.array(grid.spacing_mm)
+        low = np.maximum(np.floor(index.min(0) - reach), 0).astype(int)
+        high = np.minimum(np.ceil(index.max(0) + reach) + 1, liver.shape).astype(int)
+        box = (slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2]))
+        open_voxels = np.argwhere(liver[box] & ~region[box]) + low
+        near = open_voxels[lesion.surface.signed_distance_mm(grid.to_world(open_voxels)) <= margin_mm]
+        region[tuple(near.T)] = True
+    return region
+
+
 def loss_field(
     cells: Cells,
     lesions: tuple[Lesion, ...],
@@ -355,4 +370,5 @@ __all__ = [
     "liver_cells",
     "loss_field",
     "margin_curve",
+    "margin_region",
 ]

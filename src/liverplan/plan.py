@@ -11,7 +11,7 @@ import numpy as np
 from liverplan.anatomy import VESSELS, Structure
 from liverplan.distance import BoundaryError, clearance, distance_between, nearest_points
 from liverplan.errors import SegmentationRefused
-from liverplan.lesions import Lesion, LesionMap, find_lesions
+from liverplan.lesions import LabelArray, Lesion, LesionMap, find_lesions
 from liverplan.margin import (
     CELL_MM,
     CurvePoint,
@@ -29,7 +29,7 @@ from liverplan.quantity import Distance, Quantity, Unknown
 from liverplan.surface import Surface, pooled_surface
 from liverplan.verdict import Evidence, Verdict, affected_by_vessels, case_verdict, lesion_verdict, measures_of
 from liverplan.vessels import VesselTree, trace_hepatic_tree, trace_portal_tree
-from liverplan.volume import Grid, Segmentation, Volume, bounding_box
+from liverplan.volume import Grid, Reorientation, Segmentation, Volume, bounding_box
 
 CURVE_MM = tuple(float(m) for m in range(31))
 """Margins at which the report tabulates the liver."""
@@ -70,6 +70,7 @@ class Plan:
 
     volume: Volume
     segmentation: Segmentation
+    """The masks on the image's own grid; each lesion carries its id as label."""
     protocol: Protocol
     lesion_map: LesionMap
     trees: Mapping[Structure, VesselTree]
@@ -114,6 +115,7 @@ def plan(
     quality = assess(image, masks, lesion_map, trees)
     clock.stage(0.45, "loss field")
     error = MODEL_BOUNDARY if segmentation.origin == "model" else BoundaryError()
+    lesion_labels = lesion_map.labels
     image, masks, lesion_map = _cropped(image, masks, lesion_map)
     liver = masks.mask(Structure.LIVER) | (lesion_map.labels > 0)
     grid = image.grid
@@ -135,7 +137,7 @@ def plan(
     clock.stage(1.0, "done")
     return Plan(
         volume=volume,
-        segmentation=segmentation,
+        segmentation=_with_ids(segmentation, lesion_labels),
         protocol=protocol,
         lesion_map=lesion_map,
         trees=trees,
@@ -249,6 +251,15 @@ def _cropped(image: Volume, masks: Segmentation, lesion_map: LesionMap) -> tuple
     cut = Segmentation(grid, parts, masks.origin, masks.model, masks.notes)
     lesions = LesionMap(lesion_map.labels[box], lesion_map.lesions, lesion_map.strays)
     return Volume(grid, image.array[box], image.modality, image.facts), cut, lesions
+
+
+def _with_ids(segmentation: Segmentation, canonical_labels: LabelArray) -> Segmentation:
+    """The segmentation with each lesion's id as its label; `canonical_labels` are stored in canonical order."""
+    if Structure.LESIONS not in segmentation.masks:
+        return segmentation
+    labels = Reorientation.to_lps(segmentation.grid).undo(np.minimum(canonical_labels, 255).astype(np.uint8))
+    masks = {**segmentation.masks, Structure.LESIONS: labels}
+    return Segmentation(segmentation.grid, masks, segmentation.origin, segmentation.model, segmentation.notes)
 
 
 def _vessel_findings(

@@ -1,0 +1,183 @@
+"""A case folder on disk: from an image (and masks) to everything that `liverplan plan` writes."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from liverplan import RESEARCH_USE_ONLY, __version__
+from liverplan.anatomy import Structure
+from liverplan.io.folder import output_folder, write_json_atomic
+from liverplan.io.images import read_image
+from liverplan.io.meshes import SceneMesh, light_enough, write_glb, write_stl
+from liverplan.io.segmentations import read_segmentation
+from liverplan.io.writing import write_segmentation, write_slicer_segmentation
+from liverplan.margin import margin_region
+from liverplan.mesh import Mesh, surface_of_mask
+from liverplan.plan import Plan, Progress, plan
+from liverplan.protocol import DEFAULT_PROTOCOL, load_protocol
+from liverplan.record import to_record
+from liverplan.surface import pooled_surface
+from liverplan.volume import Segmentation, Volume
+
+LIVER_MESH_MM = 1.5
+_RECORDED_PACKAGES = ("numpy", "scipy", "SimpleITK", "scikit-image", "vtk", "monai", "torch", "nibabel", "pydicom")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run was asked for; written to run.json."""
+
+    image: Path
+    segmentation: Path | None = None
+    protocol: str | Path = DEFAULT_PROTOCOL
+    series_uid: str | None = None
+    modality: str | None = None
+    model: str | Path | None = None
+    device: str = "auto"
+    pictures: bool = True
+
+
+@dataclass
+class Timings:
+    """Wall seconds per stage."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+def plan_case(settings: Settings, out: Path, overwrite: bool = False, progress: Progress | None = None) -> Plan:
+    """Plan a case from files and write the folder `out`, whole or not at all.
+
+    Raises InputError of every kind, OutputError, ResourceError.
+    """
+    report_progress = progress or (lambda _fraction, _stage: None)
+    timings = Timings()
+    started = time.time()
+    with output_folder(out, overwrite=overwrite) as folder:
+        protocol = load_protocol(settings.protocol)
+        with timings.stage("read"):
+            report_progress(0.0, "reading the image")
+            volume = read_image(settings.image, settings.series_uid, settings.modality)
+        with timings.stage("segment" if settings.segmentation is None else "read masks"):
+            masks = _segmentation(settings, volume, lambda f, s: report_progress(0.05 + 0.45 * f, s))
+        with timings.stage("plan"):
+            result = plan(volume, masks, protocol, lambda f, s: report_progress(0.5 + 0.2 * f, s))
+        record = to_record(result)
+        write_json_atomic(folder / "report.json", record)
+        with timings.stage("write masks"):
+            report_progress(0.7, "writing masks")
+            _write_masks(result.segmentation, folder)
+        with timings.stage("meshes"):
+            report_progress(0.75, "building meshes")
+            write_meshes(result, folder / "meshes")
+        _render(settings, result, record, folder, timings, report_progress)
+        timings.seconds |= {f"plan/{name}": s for name, s in result.seconds.items()}
+        write_json_atomic(folder / "run.json", _run_record(settings, result, timings, started))
+    return result
+
+
+def write_meshes(result: Plan, folder: Path) -> None:
+    """Write STL files of every structure, each lesion and the margin region, and one scene.glb."""
+    folder.mkdir(parents=True, exist_ok=True)
+    scene = []
+    for name, mesh, rgb, opacity in _surfaces(result):
+        light = light_enough(mesh)
+        write_stl(folder / f"{name}.stl", light)
+        scene.append(SceneMesh(name, light, rgb, opacity))
+    write_glb(folder / "scene.glb", scene)
+
+
+def _segmentation(settings: Settings, volume: Volume, progress: Progress) -> Segmentation:
+    if settings.segmentation is not None:
+        progress(0.0, "reading the masks")
+        return read_segmentation(settings.segmentation, volume.grid)
+    from liverplan.segmentation import segment
+
+    progress(0.0, "segmenting")
+    return segment(volume, settings.model, settings.device, progress)
+
+
+def _write_masks(segmentation: Segmentation, folder: Path) -> None:
+    write_segmentation(segmentation, folder / "segmentation")
+    write_slicer_segmentation(segmentation, folder / "segmentation.seg.nrrd")
+
+
+def _render(
+    settings: Settings, result: Plan, record: Mapping[str, Any], folder: Path, timings: Timings, progress: Progress
+) -> None:
+    from liverplan.report import render_case_pictures, render_report
+
+    if settings.pictures:
+        with timings.stage("pictures"):
+            progress(0.8, "drawing pictures")
+            render_case_pictures(folder, record, result.volume, result.segmentation)
+    with timings.stage("report"):
+        progress(0.95, "writing the report")
+        render_report(folder)
+
+
+def _surfaces(result: Plan) -> Iterator[tuple[str, Mesh, tuple[int, int, int], float]]:
+    """Name, mesh, colour and opacity of everything that is shown in 3D; LPS mm."""
+    masks = result.segmentation.canonical()
+    liver = masks.mask(Structure.LIVER)
+    info = Structure.LIVER.info
+    yield Structure.LIVER.value, pooled_surface(liver, masks.grid, LIVER_MESH_MM).mesh, info.rgb, info.opacity
+    for structure in (Structure.PORTAL_VEIN, Structure.HEPATIC_VEINS, Structure.VENA_CAVA, Structure.LIVER_VESSELS):
+        if masks.has(structure):
+            info = structure.info
+            yield structure.value, surface_of_mask(masks.mask(structure), masks.grid), info.rgb, info.opacity
+    info = Structure.LESIONS.info
+    for lesion in result.lesion_map:
+        yield f"lesion_{lesion.id}", lesion.surface.mesh, info.rgb, info.opacity
+    wide = result.protocol.limits.wide_margin_mm
+    region = margin_region(liver, result.lesion_map.lesions, masks.grid, wide)
+    if region.any():
+        yield "margin_shell", surface_of_mask(region, masks.grid), (240, 125, 45), 0.3
+
+
+def _run_record(settings: Settings, result: Plan, timings: Timings, started: float) -> dict[str, Any]:
+    return {
+        "software": {"name": "liverplan", "version": __version__},
+        "notice": RESEARCH_USE_ONLY,
+        "started_unix_s": started,
+        "settings": {
+            "image": settings.image.name,
+            "segmentation": settings.segmentation.name if settings.segmentation else None,
+            "protocol": result.protocol.id,
+            "series_uid": settings.series_uid,
+            "model": str(settings.model) if settings.model else None,
+            "device": settings.device,
+            "pictures": settings.pictures,
+        },
+        "hashes": {
+            "image_sha256": result.volume.facts.get("sha256"),
+            "protocol_sha256": result.protocol.sha256,
+            "model_sha256": (result.segmentation.model or {}).get("sha256"),
+        },
+        "versions": {"python": platform.python_version()} | {name: _version(name) for name in _RECORDED_PACKAGES},
+        "platform": platform.platform(),
+        "seconds": {name: round(s, 3) for name, s in timings.seconds.items()},
+        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

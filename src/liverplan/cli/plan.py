@@ -1,0 +1,98 @@
+"""`liverplan plan`: an image in, a margin report out."""
+
+from __future__ import annotations
+
+import enum
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from liverplan import RESEARCH_USE_ONLY
+from liverplan.cli.console import AsJson, Console, Quiet
+
+if TYPE_CHECKING:
+    from liverplan.plan import Plan
+
+_HELP = f"""Measure margins and remnant on a scan and decide the trial's criteria.
+
+IMAGE is a DICOM folder, .nii, .nii.gz, .nrrd or .mha. Without --segmentation the shipped model segments it; verdicts
+on masks that no reader has confirmed stay undetermined. {RESEARCH_USE_ONLY}
+
+Examples:
+  liverplan plan scan.nii.gz -o out
+  liverplan plan dicom/ --segmentation masks/ -o out
+"""
+
+
+class Device(enum.StrEnum):
+    """Where the network runs."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+class Modality(enum.StrEnum):
+    """What kind of image it is, when the file does not say."""
+
+    CT = "CT"
+    MR = "MR"
+
+
+def register(app: typer.Typer) -> None:
+    app.command("plan", help=_HELP)(plan)
+
+
+def plan(
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="The scan: a DICOM folder or one image file.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="OUT", help="Folder to write; made by the command.")],
+    segmentation: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="Masks: a folder with one file per structure, a label map or .seg.nrrd."),
+    ] = None,
+    protocol: Annotated[
+        str, typer.Option(metavar="NAME|FILE", help="Trial protocol by name or as a TOML file.")
+    ] = "nct06934018",
+    series: Annotated[
+        str | None, typer.Option(metavar="UID", help="DICOM series, when the folder has several.")
+    ] = None,
+    modality: Annotated[Modality | None, typer.Option(help="CT or MR, for files that do not say.")] = None,
+    model: Annotated[str | None, typer.Option(metavar="NAME|DIR", help="Segmentation model.")] = None,
+    device: Annotated[Device, typer.Option(help="Where the network runs.")] = Device.AUTO,
+    pictures: Annotated[bool, typer.Option(help="Draw the pictures of the report.")] = True,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result in OUT.")] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    from liverplan.case import Settings, plan_case
+
+    console = Console(quiet, as_json)
+    told = modality.value if modality else None
+    settings = Settings(image, segmentation, protocol, series, told, model, device.value, pictures)
+    with console.progress("planning") as progress:
+        result = plan_case(settings, out, overwrite, progress)
+    report = out / "report.json"
+    if as_json:
+        console.result({"out": str(out), "report": json.loads(report.read_text(encoding="utf-8"))})
+    for line in summary(result):
+        console.say(line)
+    console.say(f"report: {(out / 'report.html').resolve()}")
+
+
+def summary(result: Plan) -> list[str]:
+    """The case in a few lines for the terminal."""
+    from liverplan.margin import UpperBound
+
+    lines = [
+        f"liver {result.liver_ml.value:.0f} mL, {len(result.findings)} lesion(s), tumour {result.tumour_ml:.1f} mL",
+    ]
+    for finding in result.findings:
+        upper = finding.upper
+        bound = f"{upper.margin_mm.value:.1f} mm" if isinstance(upper, UpperBound) else f"unknown ({upper.reason})"
+        lines.append(f"  lesion {finding.lesion.id}: {finding.lesion.volume_ml:.1f} mL, margin at most {bound}")
+    lines.append(f"wide margin: {result.verdict.wide_margin}: {result.verdict.reason}")
+    lines.append(f"protocol {result.protocol.id}: {result.decision.verdict.value.replace('_', ' ')}")
+    lines.append(RESEARCH_USE_ONLY)
+    return lines
