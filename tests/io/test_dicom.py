@@ -174,7 +174,7 @@ def test_positions_rounded_by_the_scanner_are_accepted(tmp_path: Path) -> None:
 def test_the_same_file_twice_is_refused(tmp_path: Path) -> None:
     write_series(tmp_path)
     shutil.copy(tmp_path / "IM0003", tmp_path / "IM0003 copy")
-    with pytest.raises(GeometryError, match="duplicate slices.*1 of 7"):
+    with pytest.raises(GeometryError, match=r"duplicate slices.*1 of 7"):
         read_image(tmp_path)
 
 

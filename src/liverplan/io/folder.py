@@ -30,14 +30,29 @@ def output_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     _require_free(path, overwrite)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
+        inside = path.is_dir() and (path.is_mount() or not os.access(path.parent, os.W_OK))
+        home = path if inside else path.parent
+        work = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=home))
     try:
-        with writing(path):
+        with _only_what_concerns(work, path):
             yield work
+        with writing(path):
             work.chmod(0o777 & ~_umask())
-            _put_in_place(work, path)
+            (_move_up if inside else _put_in_place)(work, path)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+@contextmanager
+def _only_what_concerns(work: Path, path: Path) -> Iterator[None]:
+    """As `writing`, but an unreadable input met in between is not called an unwritable output."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _DISK_FULL and not str(error.filename or "").startswith(str(work)):
+            raise
+        with writing(path):
+            raise
 
 
 @contextmanager
@@ -137,6 +152,15 @@ def _put_in_place(work: Path, path: Path) -> None:
         raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _move_up(work: Path, path: Path) -> None:
+    """For a folder that cannot be renamed (a mounted volume): its earlier content goes, the new content moves up."""
+    for earlier in list(path.iterdir()):
+        if earlier != work:
+            shutil.rmtree(earlier) if earlier.is_dir() and not earlier.is_symlink() else earlier.unlink()
+    for new in list(work.iterdir()):
+        new.rename(path / new.name)
 
 
 def _umask() -> int:

@@ -48,7 +48,8 @@ def read_itk(path: Path) -> Volume:
         )
     array = layers.array[..., 0]
     if array.dtype == np.float64:
-        array = array.astype(np.float32)
+        with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite, which Volume refuses
+            array = array.astype(np.float32)
     shape = require_three_axes(array.shape, path.name)
     return Volume(Grid(shape, layers.affine), array, "unknown", {"sha256": _sha256(path)})
 
@@ -113,10 +114,12 @@ def header_fields(path: Path) -> dict[str, str]:
 
 def _require_stated_geometry(path: Path, fields: Mapping[str, str]) -> None:
     """Refuse what ITK would fill in or fold away without a word."""
+    sizes = tuple(int(s) for s in (fields.get("sizes") or fields.get("dimsize") or "").split() if s.isdigit())
+    if len(sizes) == 2 or (len(sizes) > 3 and sizes[-1] != 1 and "space" not in fields):
+        require_three_axes(sizes, path.name)
     spacing = fields.get("elementspacing") or fields.get("elementsize") or fields.get("spacings")
     if spacing:
-        numbers = [float(s) for s in spacing.split() if s.lower() not in ("nan",)]
-        require_spacing((*numbers, *[float("nan")] * (min(3, len(spacing.split())) - len(numbers))), path.name)
+        require_spacing(tuple(_number(s) for s in spacing.split()[:3]), path.name)
     units = set(re.findall(r'"([^"]*)"', fields.get("space units", ""))) - {"mm", "millimeter", "millimeters", ""}
     if units:
         raise GeometryError(
@@ -133,6 +136,13 @@ def _require_stated_geometry(path: Path, fields: Mapping[str, str]) -> None:
             wanted="ElementSpacing (MetaImage), or space and space directions (NRRD)",
             do="Export it again from the program that knows the scan (3D Slicer writes both).",
         )
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
 
 
 _NRRD_SPACES = ("left-posterior-superior", "lps", "right-anterior-superior", "ras", "left-anterior-superior", "las")
