@@ -30,8 +30,9 @@ def curve_svg(
         pieces += _limits(plot, limits)
     pieces += _names(plot, rows)
     title = "Remnant in percent of the liver without tumour against the margin in mm"
+    # Numbers and fixed words only: nothing here comes from a file's text.
     head = f'<svg class="curve" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{title}">'
-    return Markup(head + "".join(pieces) + "</svg>")  # noqa: S704  numbers and fixed words only
+    return Markup(head + "".join(pieces) + "</svg>")
 
 
 class _Plot:
@@ -50,67 +51,84 @@ class _Plot:
 
 def _axes(plot: _Plot) -> Iterable[str]:
     for percent in range(0, 101, 10):
-        strong = "axis" if percent == 0 else "grid"
-        yield f'<line class="{strong}" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{plot.y(percent):.1f}" y2="{plot.y(percent):.1f}"/>'
+        y = plot.y(percent)
+        yield _straight(LEFT, y, WIDTH - RIGHT, y, f'class="{"grid" if percent else "axis"}"')
         if percent % 20 == 0:
-            yield f'<text x="{LEFT - 8}" y="{plot.y(percent) + 4:.1f}" text-anchor="end">{percent} %</text>'
+            yield _words(LEFT - 8, y + 4, f"{percent} %", 'text-anchor="end"')
     for margin in range(0, int(plot.largest_mm) + 1, 5):
-        yield f'<text x="{plot.x(margin):.1f}" y="{HEIGHT - BOTTOM + 19}" text-anchor="middle">{margin}</text>'
-        yield f'<line class="axis" x1="{plot.x(margin):.1f}" x2="{plot.x(margin):.1f}" y1="{plot.y(0):.1f}" y2="{plot.y(0) + 5:.1f}"/>'
-    middle = (LEFT + WIDTH - RIGHT) / 2
-    yield f'<text x="{middle}" y="{HEIGHT - 10}" text-anchor="middle">margin around every lesion (mm)</text>'
-    yield f'<text x="{LEFT}" y="{TOP - 12}">remnant, % of (liver without tumour)</text>'
+        x = plot.x(margin)
+        yield _straight(x, plot.y(0), x, plot.y(0) + 5, 'class="axis"')
+        yield _words(x, HEIGHT - BOTTOM + 19, f"{margin}", 'text-anchor="middle"')
+    yield _words((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 10, "margin around every lesion (mm)", 'text-anchor="middle"')
+    yield _words(LEFT, TOP - 12, "remnant, % of (liver without tumour)", "")
 
 
 def _line(plot: _Plot, rows: Sequence[Mapping[str, Any]], name: str, colour: str, dashes: str) -> Iterable[str]:
-    keys = f"{name}_low_percent", f"{name}_high_percent"
-    for run in _runs(rows, lambda row: all(row.get(key) is not None for key in keys)):
-        up = [f"{plot.x(row['margin_mm']):.1f},{plot.y(row[keys[1]]):.1f}" for row in run]
-        down = [f"{plot.x(row['margin_mm']):.1f},{plot.y(row[keys[0]]):.1f}" for row in reversed(run)]
-        yield f'<polygon points="{" ".join(up + down)}" fill="{colour}" fill-opacity="0.15"/>'
-    value = f"{name}_percent"
+    low, value, high = (f"{name}_{part}" for part in ("low_percent", "percent", "high_percent"))
+    for run in _runs(rows, lambda row: row.get(low) is not None and row.get(high) is not None):
+        around = _points(plot, run, high) + _points(plot, run[::-1], low)
+        yield f'<polygon points="{" ".join(around)}" fill="{colour}" fill-opacity="0.15"/>'
     for run in _runs(rows, lambda row: row.get(value) is not None):
-        points = " ".join(f"{plot.x(row['margin_mm']):.1f},{plot.y(row[value]):.1f}" for row in run)
-        yield (
-            f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2.4" '
-            f'stroke-dasharray="{dashes or "none"}" stroke-linejoin="round"/>'
-        )
+        style = f'fill="none" stroke="{colour}" stroke-width="2.4" stroke-linejoin="round" stroke-dasharray="{dashes}"'
+        yield f'<polyline points="{" ".join(_points(plot, run, value))}" {style}/>'
 
 
 def _names(plot: _Plot, rows: Sequence[Mapping[str, Any]]) -> Iterable[str]:
     """The lines' names at their right ends, moved apart where the ends are close."""
-    ends = []
-    for name, words, colour in (("geometric_flr", "geometric", GEOMETRIC), ("flr", "functional", FUNCTIONAL)):
-        known = [row for row in rows if row.get(f"{name}_percent") is not None]
-        if known:
-            ends.append([plot.x(known[-1]["margin_mm"]), plot.y(known[-1][f"{name}_percent"]), words, colour])
-        else:
-            ends.append([plot.x(plot.largest_mm), plot.y(4.0), f"{words}: not assessable", colour])
-    if abs(ends[0][1] - ends[1][1]) < 18:
-        ends[0][1], ends[1][1] = min(ends[0][1], ends[1][1]) - 9, max(ends[0][1], ends[1][1]) + 5
-    for x, y, words, colour in ends:
-        yield f'<text class="name" x="{x + 8:.1f}" y="{y + 4:.1f}" fill="{colour}">{words}</text>'
+    geometric, functional = (_end(plot, rows, name) for name in ("geometric_flr", "flr"))
+    heights = [geometric[1], functional[1]]
+    if abs(heights[0] - heights[1]) < 18:
+        heights = [min(heights) - 9, max(heights) + 5]
+    for (x, _, known), y, word, colour in zip(
+        (geometric, functional), heights, ("geometric", "functional"), (GEOMETRIC, FUNCTIONAL), strict=True
+    ):
+        yield _name(x + 8, y + 4, word if known else f"{word}: not assessable", colour)
+
+
+def _end(plot: _Plot, rows: Sequence[Mapping[str, Any]], name: str) -> tuple[float, float, bool]:
+    """Where a line ends on the right, and whether there is a line at all."""
+    known = [row for row in rows if row.get(f"{name}_percent") is not None]
+    if not known:
+        return plot.x(plot.largest_mm), plot.y(4.0), False
+    return plot.x(known[-1]["margin_mm"]), plot.y(known[-1][f"{name}_percent"]), True
 
 
 def _limits(plot: _Plot, limits: Mapping[str, Any]) -> Iterable[str]:
     percent, margin = float(limits["flr_percent"]), float(limits["wide_margin_mm"])
-    y, x = plot.y(percent), plot.x(margin)
+    x, y = plot.x(margin), plot.y(percent)
     style = f'stroke="{LIMIT}" stroke-width="1.6" stroke-dasharray="2 3"'
-    yield f'<line {style} x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
-    yield f'<text class="name" x="{LEFT + 6}" y="{y - 6:.1f}" fill="{LIMIT}">protocol: {percent:g} %</text>'
-    yield f'<line {style} x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{plot.y(0):.1f}"/>'
-    yield f'<text class="name" x="{x + 5:.1f}" y="{plot.y(0) - 8:.1f}" fill="{LIMIT}">protocol: {margin:g} mm</text>'
+    yield _straight(LEFT, y, WIDTH - RIGHT, y, style)
+    yield _name(LEFT + 6, y - 6, f"protocol: {percent:g} %", LIMIT)
+    yield _straight(x, TOP, x, plot.y(0), style)
+    yield _name(x - 5, plot.y(0) - 8, f"protocol: {margin:g} mm", LIMIT, "end")
 
 
 def _bound(plot: _Plot, bound: Mapping[str, Any]) -> Iterable[str]:
-    low, value, high = plot.x(bound["low"]), plot.x(bound["value"]), plot.x(bound["high"])
-    tall = HEIGHT - BOTTOM - TOP
-    yield f'<rect x="{low:.1f}" y="{TOP}" width="{max(high - low, 0.5):.1f}" height="{tall}" fill="{BOUND}" fill-opacity="0.10"/>'
-    yield f'<line x1="{value:.1f}" x2="{value:.1f}" y1="{TOP}" y2="{plot.y(0):.1f}" stroke="{BOUND}" stroke-width="1.8"/>'
+    low, value, high = (plot.x(float(bound[key])) for key in ("low", "value", "high"))
+    box = f'x="{low:.1f}" y="{TOP}" width="{max(high - low, 0.5):.1f}" height="{HEIGHT - BOTTOM - TOP}"'
+    yield f'<rect {box} fill="{BOUND}" fill-opacity="0.10"/>'
+    yield _straight(value, TOP, value, plot.y(0), f'stroke="{BOUND}" stroke-width="1.8"')
     beyond = "\N{GREATER-THAN OR EQUAL TO} " if float(bound["value"]) >= plot.largest_mm else ""
     words = f"M_up {beyond}{number(float(bound['value']), 1)} mm"
-    anchor, shift = ("end", -6) if value > plot.x(0.75 * plot.largest_mm) else ("start", 6)
-    yield f'<text class="name" x="{value + shift:.1f}" y="{plot.y(52):.1f}" text-anchor="{anchor}" fill="{BOUND}">{words}</text>'
+    at_the_right = value > plot.x(0.75 * plot.largest_mm)
+    x = min(low, value) - 6 if at_the_right else max(high, value) + 6
+    yield _name(x, plot.y(52), words, BOUND, "end" if at_the_right else "start")
+
+
+def _points(plot: _Plot, rows: Iterable[Mapping[str, Any]], key: str) -> list[str]:
+    return [f"{plot.x(float(row['margin_mm'])):.1f},{plot.y(float(row[key])):.1f}" for row in rows]
+
+
+def _straight(x1: float, y1: float, x2: float, y2: float, style: str) -> str:
+    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" {style}/>'
+
+
+def _words(x: float, y: float, words: str, style: str) -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" {style}>{words}</text>'
+
+
+def _name(x: float, y: float, words: str, colour: str, anchor: str = "start") -> str:
+    return _words(x, y, words, f'class="name" style="fill:{colour}" text-anchor="{anchor}"')
 
 
 def _runs(

@@ -51,6 +51,10 @@ class Canvas:
         for start, end in np.asarray(segments, dtype=float).reshape(-1, 2, 2):
             self.polyline([start, end], colour, width)
 
+    def corner_tag(self, words: str, height: float, fill: Colour) -> None:
+        """A boxed label in the upper left corner, where it hides the least."""
+        self._box((8 + self._half_width(words, height), 8 + 0.8 * height), words, height, fill)
+
     def dot(self, centre: Pixel, radius: float, colour: Colour) -> None:
         for grown, fill in ((1.5, self.halo), (0.0, colour)):
             reach = (radius + grown) * self._zoom
@@ -67,16 +71,10 @@ class Canvas:
 
     def tag(self, at: Pixel, words: str, height: float, fill: Colour = INK, away: int = 16) -> None:
         """A boxed label at least `away` pixels from `at`, joined to it by a line, where no other tag is."""
-        font = ImageFont.load_default(height * self._zoom)
-        half_width = self._draw.textlength(words, font=font) / self._zoom / 2 + 0.5 * height
-        half_height = 0.8 * height
-        x, y = self._free_place(at, half_width, half_height, away)
+        half_width = self._half_width(words, height)
+        x, y = self._free_place(at, half_width, 0.8 * height, away)
         self.polyline([at, (x, y)], fill, 1.2, halo=0.8)
-        box = [(x - half_width), (y - half_height), (x + half_width), (y + half_height)]
-        self._taken.append((box[0], box[1], box[2], box[3]))
-        scaled = [side * self._zoom for side in box]
-        self._draw.rounded_rectangle(scaled, 0.35 * height * self._zoom, fill=fill, outline=PAPER, width=self._zoom)
-        self._draw.text((x * self._zoom, y * self._zoom), words, fill=PAPER, font=font, anchor="mm")
+        self._box((x, y), words, height, fill)
 
     def witness(self, start: Pixel, end: Pixel, words: str = "", height: float = 17, away: int = 16) -> None:
         """The line that a distance was measured along, with its ends and its value."""
@@ -117,6 +115,19 @@ class Canvas:
             if len(data) <= MAX_PNG_BYTES:
                 break
         write_bytes_atomic(path, data)
+
+    def _half_width(self, words: str, height: float) -> float:
+        font = ImageFont.load_default(height * self._zoom)
+        return self._draw.textlength(words, font=font) / self._zoom / 2 + 0.5 * height
+
+    def _box(self, centre: tuple[float, float], words: str, height: float, fill: Colour) -> None:
+        (x, y), half_width, half_height = centre, self._half_width(words, height), 0.8 * height
+        box = (x - half_width, y - half_height, x + half_width, y + half_height)
+        self._taken.append(box)
+        scaled = [side * self._zoom for side in box]
+        self._draw.rounded_rectangle(scaled, 0.35 * height * self._zoom, fill=fill, outline=PAPER, width=self._zoom)
+        font = ImageFont.load_default(height * self._zoom)
+        self._draw.text((x * self._zoom, y * self._zoom), words, PAPER, font, anchor="mm")
 
     def _free_place(self, at: Pixel, half_width: float, half_height: float, away: int) -> tuple[float, float]:
         """The nearest place for a box around `at` that is inside the picture and overlaps no other tag."""

@@ -25,7 +25,7 @@ from liverplan.io.meshes import read_stl
 from liverplan.mesh import Mesh
 from liverplan.report import raster, scene
 from liverplan.report.camera import STANDARD_VIEWS, Camera, standard_camera, witness_camera
-from liverplan.report.drawing import INK, Canvas
+from liverplan.report.drawing import INK, WITNESS, Canvas
 from liverplan.report.figures import FOLDER, Figure, read_index, write_index
 from liverplan.report.slices import PLANES, Plane, View, slice_canvas
 from liverplan.report.wording import interval, mm, structure_title
@@ -202,10 +202,7 @@ def _view_figure(out_dir: Path, report: Mapping[str, Any], view: str, camera: Ca
     _finish(canvas, camera)
     file = f"view_{view}.png"
     canvas.save(out_dir / FOLDER / file)
-    caption = (
-        f"The liver seen from {_FROM[view]}. Tags: lesion number and its smallest measured distance to a vessel wall, "
-        "on the line that it was measured along."
-    )
+    caption = f"The liver seen from {_FROM[view]}."
     return Figure(file, "view", None, view.capitalize(), caption, _SCENE_FAILURE)
 
 
@@ -269,7 +266,8 @@ def _draw_slices(
             vessel = shown_clearance(lesion)
             if vessel is not None:
                 start, end = view.to_pixel(volume.grid.to_index(vessel["witness_lps_mm"]))
-                canvas.witness(start, end, mm(vessel["clearance_mm"]["value"]), 18, away=44)
+                canvas.witness(start, end)
+                canvas.corner_tag(mm(vessel["clearance_mm"]["value"]), 18, WITNESS)
             file = f"lesion_{lesion['id']}_{plane.name}.png"
             canvas.save(out_dir / FOLDER / file)
             caption = _slice_caption(view, vessel)

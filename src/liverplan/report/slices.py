@@ -104,7 +104,7 @@ def slice_canvas(view: View, volume: Volume, segmentation: Segmentation, shell: 
     """
     canvas = Canvas(_grey(view, volume, segmentation), OVERSAMPLING, dark=True)
     if shell is not None and not shell.is_empty:
-        canvas.segments(_cut(shell, view), RING, 1.6)
+        canvas.segments(_cut(shell, view), RING, 2.2)
     for structure in _OUTLINED:
         if structure in segmentation.masks:
             _outline(canvas, view, segmentation, structure)
@@ -148,7 +148,7 @@ def _index_of_pixel(view: View) -> tuple[tuple[float, float], tuple[float, float
 
 def _outline(canvas: Canvas, view: View, segmentation: Segmentation, structure: Structure) -> None:
     labels = view.slice_of(segmentation.masks[structure])
-    width = 1.3 if structure is Structure.LIVER else 1.8
+    width = 1.8 if structure is Structure.LIVER else 2.4
     values = [v for v in np.unique(labels) if v] if structure is Structure.LESIONS else [None]
     for value in values:
         mask = labels > 0 if value is None else labels == value

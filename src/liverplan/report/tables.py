@@ -29,13 +29,19 @@ _LESION_COLUMNS = [
 
 
 def write_tables(out_dir: Path, report: Mapping[str, Any]) -> list[Path]:
-    """Write lesions, clearances, margin_curve, eligibility, structures and quality. Raises OutputError, ResourceError."""
+    """Write lesions, clearances, margin_curve, eligibility, structures and quality; return the paths.
+
+    Raises OutputError, ResourceError.
+    """
     folder = Path(out_dir) / FOLDER
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     tables = {
         "lesions": (_LESION_COLUMNS, [_lesion(lesion) for lesion in report["lesions"]]),
-        "clearances": (_CLEARANCE_COLUMNS, [_clearance(entry, v) for entry in report["lesions"] for v in entry["vessels"]]),
+        "clearances": (
+            _CLEARANCE_COLUMNS,
+            [_clearance(entry, v) for entry in report["lesions"] for v in entry["vessels"]],
+        ),
         "margin_curve": _margin_curve(report["margin_curve"]),
         "eligibility": _eligibility(report["eligibility"]),
         "structures": _structures(report["segmentation"]),
@@ -96,7 +102,9 @@ def _clearance(lesion: Mapping[str, Any], vessel: Mapping[str, Any]) -> list[Any
 
 
 def _margin_curve(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[Any]]]:
-    columns = list(rows[0]) if rows else ["margin_mm", "removed_ml", "remnant_ml", "flr_percent", "geometric_flr_percent"]
+    columns = (
+        list(rows[0]) if rows else ["margin_mm", "removed_ml", "remnant_ml", "flr_percent", "geometric_flr_percent"]
+    )
     return columns, [[row.get(column) for column in columns] for row in rows]
 
 

@@ -105,9 +105,12 @@ def value_text(value: Any, unit: str | None = None) -> str:
         return interval(value, unit or "")
     if isinstance(value, list | tuple):
         return ", ".join(value_text(v) for v in value) + (f" {unit}" if unit else "")
-    if isinstance(value, float) and not value.is_integer():
-        return f"{number(value, decimals_of(value, unit or ''))} {unit or ''}".rstrip()
-    text = str(value).replace("-", MINUS) if isinstance(value, int | float) else str(value)
-    if isinstance(value, float):
-        text = number(value, 1 if unit in ("mm", "%") else 0)
-    return f"{text} {unit or ''}".rstrip()
+    if isinstance(value, int | float):
+        return f"{_plain(float(value), unit)} {unit or ''}".rstrip()
+    return f"{value} {unit or ''}".rstrip()
+
+
+def _plain(value: float, unit: str | None) -> str:
+    """A number as short as its unit allows: 5, 2.5, 7.2."""
+    text = number(value, decimals_of(value, unit or ""))
+    return text.rstrip("0").rstrip(".") if "." in text else text

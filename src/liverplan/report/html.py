@@ -1,0 +1,122 @@
+"""report.html: one file, no network, the answer first. It says what report.json says and computes nothing."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from liverplan.io.folder import write_text_atomic
+from liverplan.report import wording
+from liverplan.report.curve import curve_svg
+from liverplan.report.figures import FOLDER, Figure, read_index
+from liverplan.report.load import refused
+
+FILE = "report.html"
+CURVE_ROWS_MM = (0, 1, 3, 5, 7, 10, 15, 20)
+"""Margins of the curve's table; the protocol's own margin is added when it is another."""
+
+
+def write_html(out_dir: Path, report: Mapping[str, Any]) -> Path:
+    """Write OUT/report.html with the pictures that stand in OUT/figures.
+
+    Raises UnreadableInput when the report lacks what schema 1 asks for, OutputError, ResourceError.
+    """
+    out_dir = Path(out_dir)
+    figures = read_index(out_dir)
+    images = {figure.file: (out_dir / FOLDER / figure.file).read_bytes() for figure in figures}
+    path = out_dir / FILE
+    try:
+        page = render_html(report, figures, images)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, jinja2.UndefinedError) as error:
+        raise refused(out_dir / "report.json", f"{type(error).__name__}: {error}") from error
+    write_text_atomic(path, page)
+    return path
+
+
+def render_html(report: Mapping[str, Any], figures: Sequence[Figure], images: Mapping[str, bytes]) -> str:
+    """The page as text. figures: what to show; images: their PNG bytes by file name."""
+    template = _environment().get_template("report.html.j2")
+    return template.render(
+        r=report,
+        words=wording,
+        limits=report.get("limits"),
+        answer=_answer(report),
+        curve=curve_svg(report["margin_curve"], report.get("limits"), report["case"]["margin_upper_mm"]),
+        curve_rows=_curve_rows(report),
+        views=[f for f in figures if f.kind == "view"],
+        closeups={f.lesion_id: f for f in figures if f.kind == "closeup"},
+        slices={n: [f for f in figures if f.kind == "slice" and f.lesion_id == n] for n in _lesion_ids(report)},
+        png={name: _data_uri(data) for name, data in images.items()},
+    )
+
+
+def _environment() -> jinja2.Environment:
+    loader = jinja2.PackageLoader("liverplan.report", "templates")
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    functions = (wording.mm, wording.ml, wording.percent, wording.interval, wording.span, wording.point)
+    environment.filters |= {function.__name__: function for function in functions}
+    environment.filters |= {"structure": wording.structure_title, "text": wording.value_text}
+    return environment
+
+
+def _answer(report: Mapping[str, Any]) -> dict[str, Any]:
+    """What stands at the top of the page."""
+    limits, case = report.get("limits"), report["case"]
+    wanted = None if limits is None else float(limits["wide_margin_mm"])
+    row = next((row for row in report["margin_curve"] if wanted is not None and row["margin_mm"] == wanted), None)
+    return {
+        "title": "Wide margin" if wanted is None else f"Wide margin (\N{GREATER-THAN OR EQUAL TO} {wanted:g} mm)",
+        "margin_mm": wanted,
+        "verdict": wording.FEASIBILITY[case["wide_margin"]],
+        "limit": limiting_sentence(case.get("limiting")),
+        "functional": _flr(row, "flr"),
+        "geometric": _flr(row, "geometric_flr"),
+        "row": row,
+    }
+
+
+def limiting_sentence(limiting: Mapping[str, Any] | None) -> str:
+    """What sets the upper bound, and where: a sentence."""
+    if limiting is None:
+        return "The limiting structure is not recorded."
+    kind, structure, witness = limiting["kind"], limiting["structure"], limiting["witness_lps_mm"]
+    where = f" at {wording.point(witness[1])} mm LPS" if witness else ""
+    if kind == "vessel" and structure is not None:
+        return f"Limited by the {wording.structure_title(structure).lower()}{where}."
+    if kind == "none":
+        return "Nothing limits the margin within the range examined."
+    return f"Limited by {wording.LIMITED_BY[kind]}{where}."
+
+
+def _flr(row: Mapping[str, Any] | None, name: str) -> dict[str, Any]:
+    """A percentage of the curve as a measured quantity."""
+    if row is None:
+        return {"value": None, "reason": "the margin curve has no row at the protocol's margin"}
+    value, low, high = (row.get(f"{name}_{part}") for part in ("percent", "low_percent", "high_percent"))
+    if value is None:
+        return {"value": None, "reason": _why_no_flr(name)}
+    return {"value": value, "low": low, "high": high}
+
+
+def _why_no_flr(name: str) -> str:
+    return "inflow or outflow is not known" if name == "flr" else "the removed volume is not known"
+
+
+def _curve_rows(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    limits = report.get("limits")
+    wanted = {*CURVE_ROWS_MM} | ({float(limits["wide_margin_mm"])} if limits else set())
+    return [row for row in report["margin_curve"] if row["margin_mm"] in wanted]
+
+
+def _lesion_ids(report: Mapping[str, Any]) -> list[int]:
+    return [lesion["id"] for lesion in report["lesions"]]
+
+
+def _data_uri(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
