@@ -4,7 +4,7 @@ A `Tree` is a forest of straight segments, each with one wall radius. `grow_tree
 the domain's volume is halved again and again across its widest side and every half is reached by a curved branch
 (the volume-filling idea of Tawhai et al., Ann Biomed Eng 2000;28:793, used there for airways). Every terminal branch
 serves the same volume, and radii follow Murray's law r_parent^g = sum r_child^g exactly at every branching, with
-g = 2.8 by default (liver models use 2.7 to 3.0, shared reference clinical.md 3.3).
+g = 2.8 by default (liver models use 2.7 to 3.0, the project's clinical reference, section 3.3).
 """
 
 from __future__ import annotations
@@ -345,25 +345,48 @@ def _violating(tree: Tree, inside: DistanceFunction, avoid: DistanceFunction | N
 
 def _bent(tree: Tree, inside: DistanceFunction, avoid: DistanceFunction | None, rounds: int) -> Tree:
     """Move the ends of segments, smoothing and pushing in turn; roots stay."""
-    end, trunk = tree.end_mm.copy(), _trunk(tree)
-    root_start, is_root = tree.start_mm, tree.parent < 0
+    end, is_root = tree.end_mm.copy(), tree.parent < 0
+    need = tree.radius_mm + _CLEAR_MM
+    rules = [(lambda points: -inside(points), np.where(_trunk(tree), -np.inf, need))]
+    rules += [(avoid, need)] if avoid is not None else []
+    at_end, at_middle = ([_Keeper(*rule) for rule in rules] for _ in range(2))
     for step in range(rounds):
-        start = np.where(is_root[:, None], root_start, end[tree.parent])
         if step < rounds - 6:
-            end += _smoothing(tree, start, end)
-            start = np.where(is_root[:, None], root_start, end[tree.parent])
-        push_end, push_middle = (
-            _push(points, tree.radius_mm, trunk, inside, avoid) for points in (end, (start + end) / 2)
-        )
+            end += _smoothing(tree, _starts(tree, end), end)
+        push_end = sum((keeper.push(end) for keeper in at_end), np.zeros_like(end))
+        middle = (_starts(tree, end) + end) / 2
+        push_middle = sum((keeper.push(middle) for keeper in at_middle), np.zeros_like(end))
         move = push_end + push_middle
-        has_parent = ~is_root
-        np.add.at(move, tree.parent[has_parent], push_middle[has_parent])
+        np.add.at(move, tree.parent[~is_root], push_middle[~is_root])
         size = np.linalg.norm(move, axis=1, keepdims=True)
         if size.max() == 0.0 and step > 6:
             break
         end += move * np.minimum(1.0, 3.0 / np.maximum(size, 1e-9))
-    start = np.where(is_root[:, None], root_start, end[tree.parent])
-    return Tree(start, end, tree.radius_mm, tree.parent)
+    return Tree(_starts(tree, end), end, tree.radius_mm, tree.parent)
+
+
+def _starts(tree: Tree, end: FloatArray) -> FloatArray:
+    """Where segments begin when they end at `end` (N, 3)."""
+    return np.where((tree.parent < 0)[:, None], tree.start_mm, end[tree.parent])
+
+
+class _Keeper:
+    """Keeps points where `distance` is at least `need` (N,); asks again only for points that may have left."""
+
+    def __init__(self, distance: DistanceFunction, need: FloatArray) -> None:
+        self._distance, self._need = distance, need
+        self._slack = np.where(np.isfinite(need), -np.inf, np.inf)
+        self._last: FloatArray | None = None
+
+    def push(self, points: FloatArray) -> FloatArray:
+        """Displacement (N, 3) along the gradient that brings the points (N, 3) back."""
+        if self._last is not None:
+            self._slack -= np.linalg.norm(points - self._last, axis=1)
+        self._last = points.copy()
+        asked = np.flatnonzero(self._slack <= 0)
+        if asked.size:
+            self._slack[asked] = self._distance(points[asked]) - self._need[asked]
+        return _along_gradient(self._distance, points, np.maximum(-self._slack, 0.0))
 
 
 def _smoothing(tree: Tree, start: FloatArray, end: FloatArray) -> FloatArray:
@@ -377,17 +400,6 @@ def _smoothing(tree: Tree, start: FloatArray, end: FloatArray) -> FloatArray:
     step = np.zeros_like(end)
     step[inner] = 0.12 * (0.5 * start[inner] + 0.5 * pull[inner] / total[inner, None] - end[inner])
     return step
-
-
-def _push(
-    points: FloatArray, radius: FloatArray, trunk: BoolArray, inside: DistanceFunction, avoid: DistanceFunction | None
-) -> FloatArray:
-    """Displacement (N, 3) that takes each point out of what its wall must not touch."""
-    trespass = np.where(trunk, 0.0, np.maximum(inside(points) + radius + _CLEAR_MM, 0.0))
-    move = -_along_gradient(inside, points, trespass)
-    if avoid is not None:
-        move += _along_gradient(avoid, points, np.maximum(radius + _CLEAR_MM - avoid(points), 0.0))
-    return move
 
 
 def _along_gradient(distance: DistanceFunction, points: FloatArray, amount: FloatArray) -> FloatArray:
