@@ -1,0 +1,64 @@
+"""Dice and cross entropy that can learn from scans on which only some structures are labelled.
+
+Targets hold codes. Codes below the number of classes are exact. The others say what a voxel may be:
+a voxel of a real scan with a liver label only is "liver or anything inside it", and the probability that counts is the
+sum over the classes allowed (Fidon et al., MICCAI 2021, label-set loss).
+"""
+
+from __future__ import annotations
+
+import torch
+
+LIVER_OR_INSIDE = 6
+HEALTHY_OR_VESSEL = 7
+NOT_LIVER = 8
+NOT_LIVER_NOT_CAVA = 9
+
+_ALLOWED = {
+    LIVER_OR_INSIDE: (1, 2, 3, 4),
+    HEALTHY_OR_VESSEL: (1, 3, 4),
+    NOT_LIVER: (0, 3, 4, 5),
+    NOT_LIVER_NOT_CAVA: (0, 3, 4),
+}
+
+
+def allowed_classes(n_classes: int) -> torch.Tensor:
+    """(codes, classes) table of 0 and 1: which classes a code allows."""
+    table = torch.zeros(10, n_classes)
+    for code in range(min(n_classes, 6)):
+        table[code, code] = 1.0
+    for code, classes in _ALLOWED.items():
+        table[code, [c for c in classes if c < n_classes]] = 1.0
+    return table
+
+
+class LabelSetDiceCE(torch.nn.Module):
+    """Cross entropy over allowed classes plus soft Dice of the foreground over the exactly labelled voxels."""
+
+    def __init__(self, n_classes: int, class_weights: tuple[float, ...] | None = None) -> None:
+        super().__init__()
+        self.register_buffer("allowed", allowed_classes(n_classes))
+        self.register_buffer("weights", torch.tensor(class_weights or (1.0,) * n_classes))
+        self.n_classes = n_classes
+
+    def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """logits (B, C, i, j, k); target (B, i, j, k) int64 codes."""
+        probabilities = torch.softmax(logits, dim=1)
+        return self._cross_entropy(probabilities, target) + self._dice(probabilities, target)
+
+    def _cross_entropy(self, probabilities: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        allowed = self.allowed[target].movedim(-1, 1)  # type: ignore[index]
+        likely = (probabilities * allowed).sum(1).clamp_min(1e-6)
+        weight = (allowed * self.weights[None, :, None, None, None]).amax(1)  # type: ignore[index]
+        return -(weight * likely.log()).sum() / weight.sum()
+
+    def _dice(self, probabilities: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        exact = target < self.n_classes
+        truth = torch.nn.functional.one_hot(target.where(exact, 0), self.n_classes).movedim(-1, 1).float()
+        truth, guess = truth * exact[:, None], probabilities * exact[:, None]
+        both = (truth * guess).sum((0, 2, 3, 4))
+        size = truth.sum((0, 2, 3, 4)) + guess.sum((0, 2, 3, 4))
+        present = truth.sum((0, 2, 3, 4)) > 0
+        present[0] = False
+        loss = 1.0 - (2 * both + 1.0) / (size + 1.0)
+        return loss[present].mean() if bool(present.any()) else probabilities.sum() * 0.0

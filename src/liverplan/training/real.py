@@ -1,0 +1,111 @@
+"""Real scans with licences that allow training, and patches cut from them.
+
+Their labels name fewer structures than the network has; the target codes of `losses` say what is known. lits0 is not
+here: it validates.
+"""
+
+from __future__ import annotations
+
+import gzip
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from liverplan.training import losses
+from liverplan.training.anatomies import LabelArray, read_canonical
+from liverplan.training.synthesis import FloatVolume, Patch, Recipe, scaled, smooth_noise
+
+LITS117_SPACING_MM = 1.4
+"""Not known: chosen so that the crop's liver has an ordinary volume. Appearance only, nothing is measured on it."""
+
+
+@dataclass(frozen=True)
+class RealScan:
+    """HU and target codes on an isotropic grid, canonical."""
+
+    name: str
+    hounsfield: FloatVolume
+    codes: LabelArray
+
+
+def read_real_scans(data: Path, stage: str, spacing_mm: float) -> list[RealScan]:
+    """The training-licensed scans at `spacing_mm`."""
+    scans = [
+        _scan(data, f"amos_slabs/{name}_ct.nii.gz", f"amos_slabs/{name}_label.nii.gz", 6, 9, spacing_mm)
+        for name in ("amos_0001", "amos_0013")
+    ]
+    scans.append(
+        _scan(data, "totalseg_examples/example_ct_sm.nii.gz", "totalseg_examples/example_seg.nii.gz", 5, 63, spacing_mm)
+    )
+    scans.append(_scan(data, "totalseg_s0009/ct.nii.gz", "labels/multiorgan/ts_s0009.nii.gz", 1, 9, spacing_mm))
+    if stage == "segment":
+        scans.append(_lits117(data, spacing_mm))
+    return [scan if stage == "segment" else _liver_only(scan) for scan in scans]
+
+
+def _scan(data: Path, image: str, labels: str, liver: int, cava: int, spacing_mm: float) -> RealScan:
+    array, spacing = read_canonical(data / image)
+    truth, _ = read_canonical(data / labels)
+    codes = np.full(truth.shape, losses.NOT_LIVER_NOT_CAVA, dtype=np.uint8)
+    codes[truth == liver] = losses.LIVER_OR_INSIDE
+    codes[truth == cava] = 5
+    return _resampled(image, array.astype(np.float32), codes, spacing, spacing_mm)
+
+
+def _lits117(data: Path, spacing_mm: float) -> RealScan:
+    image = np.load(gzip.open(data / "lits117/img_117.npy.gz"))
+    truth = np.load(gzip.open(data / "lits117/lab_117.npy.gz"))
+    codes = np.full(truth.shape, losses.NOT_LIVER, dtype=np.uint8)
+    codes[truth == 1] = losses.HEALTHY_OR_VESSEL
+    codes[truth == 2] = 2
+    return _resampled("lits117", image.astype(np.float32), codes, (LITS117_SPACING_MM,) * 3, spacing_mm)
+
+
+def _resampled(
+    name: str, image: FloatVolume, codes: LabelArray, spacing: tuple[float, float, float], spacing_mm: float
+) -> RealScan:
+    factor = np.array(spacing) / spacing_mm
+    blurred = ndimage.gaussian_filter(image, np.maximum(0.35 / factor - 0.35, 0))
+    return RealScan(
+        name,
+        ndimage.zoom(blurred, factor, order=1, grid_mode=True, mode="nearest"),
+        ndimage.zoom(codes, factor, order=0, grid_mode=True, mode="nearest"),
+    )
+
+
+def _liver_only(scan: RealScan) -> RealScan:
+    liver = (scan.codes == losses.LIVER_OR_INSIDE).astype(np.uint8)
+    return RealScan(scan.name, scan.hounsfield, liver)
+
+
+def cut_real_patch(scan: RealScan, recipe: Recipe, rng: np.random.Generator) -> Patch:
+    """A patch around a random place, rotated, scaled, its contrast and brightness varied; air where the scan ends."""
+    from liverplan.training.synthesis import _centre, _rotation
+
+    liver = np.isin(scan.codes, (1, 2, losses.LIVER_OR_INSIDE, losses.HEALTHY_OR_VESSEL))
+    body = (scan.hounsfield > -300).astype(np.uint8) * 2
+    centre = _centre(np.where(liver, np.uint8(1), body), recipe, rng)
+    matrix = _rotation(rng.normal(0.0, np.radians(7.0), 3)) * rng.uniform(0.85, 1.2, 3)
+    axes = [np.arange(n) - (n - 1) / 2 for n in recipe.shape]
+    grid = np.stack(np.meshgrid(*axes, indexing="ij"))
+    where = np.tensordot(matrix, grid, axes=1) + centre[:, None, None, None]
+    where += rng.uniform(0, 3) * np.stack([smooth_noise(recipe.shape, 25.0, rng) for _ in range(3)])
+    image = ndimage.map_coordinates(scan.hounsfield, where, order=1, cval=-1000.0)
+    codes = ndimage.map_coordinates(scan.codes, where, order=0, cval=0)
+    return Patch(scaled(_relit(image, rng)), codes.astype(np.uint8))
+
+
+def _relit(image: FloatVolume, rng: np.random.Generator) -> FloatVolume:
+    noise = rng.uniform(0, 12) * rng.standard_normal(image.shape)
+    return np.asarray(image * rng.uniform(0.85, 1.15) + rng.uniform(-20, 25) + noise, dtype=np.float32)
+
+
+def read_validation(data: Path, spacing_mm: float) -> tuple[FloatVolume, npt.NDArray[np.bool_]]:
+    """lits0 at `spacing_mm`: HU and the whole liver."""
+    image, spacing = read_canonical(data / "lits0/ct.nii.gz")
+    couinaud, _ = read_canonical(data / "lits0/couinaud.nii.gz")
+    scan = _resampled("lits0", image.astype(np.float32), (couinaud > 0).astype(np.uint8), spacing, spacing_mm)
+    return scan.hounsfield, scan.codes > 0

@@ -1,0 +1,84 @@
+"""Samples by number: the n-th sample of a seed is always the same, whoever draws it."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from liverplan.errors import InputError
+from liverplan.training.config import TrainingConfig
+from liverplan.training.real import RealScan, cut_real_patch, read_real_scans
+from liverplan.training.synthesis import LOCATE_CLASSES, SEGMENT_CLASSES, Patch, Recipe, draw_patch
+
+
+FOLDERS = {"locate": "locate", "segment": "vessels"}
+"""Folder of the label bank that each stage learns from."""
+
+
+@dataclass(frozen=True)
+class SampleSource:
+    """The label bank in memory, real scans beside it, and the recipe."""
+
+    config: TrainingConfig
+    maps: list[Any]
+    scans: list[RealScan]
+
+    @classmethod
+    def load(cls, config: TrainingConfig, bank: Path, data: Path | None) -> SampleSource:
+        """Raises InputError when the bank is empty."""
+        paths = sorted((bank / FOLDERS[config.stage]).glob("*.npz"))
+        if not paths:
+            raise InputError(
+                "the label bank is empty",
+                got=str(bank / FOLDERS[config.stage]),
+                wanted=".npz files written by the bank's preparation",
+                do="Run `liverplan train CONFIG --data FOLDER`, which prepares the bank first.",
+            )
+        maps = [np.load(path)["labels"] for path in paths]
+        scans = read_real_scans(data, config.stage, config.spacing_mm) if data and config.real_share > 0 else []
+        return cls(config, maps, scans)
+
+    @property
+    def recipe(self) -> Recipe:
+        if self.config.stage == "locate":
+            return Recipe(self.config.patch, self.config.spacing_mm, LOCATE_CLASSES, drawn_vessels=True)
+        return Recipe(self.config.patch, self.config.spacing_mm, SEGMENT_CLASSES, 0.85, max_lesions=5, deformation_mm=5.0)
+
+    def draw(self, number: int) -> Patch:
+        """The sample with this number."""
+        rng = np.random.default_rng([self.config.seed, number])
+        if self.scans and rng.random() < self.config.real_share:
+            return cut_real_patch(self.scans[int(rng.integers(len(self.scans)))], self.recipe, rng)
+        return draw_patch(self.maps[int(rng.integers(len(self.maps)))], self.recipe, rng)
+
+
+def drawn_ahead(source: SampleSource, first: int, ahead: int = 6) -> Iterator[Patch]:
+    """Samples `first`, `first` + 1, ... drawn by one process of their own."""
+    context = multiprocessing.get_context("fork")
+    queue: Any = context.Queue(ahead)
+    worker = context.Process(target=_fill, args=(source, first, queue), daemon=True)
+    worker.start()
+    try:
+        while True:
+            sample = queue.get(timeout=600)
+            if isinstance(sample, Exception):
+                raise sample
+            yield sample
+    finally:
+        worker.terminate()
+
+
+def _fill(source: SampleSource, first: int, queue: Any) -> None:
+    number = first
+    while True:
+        try:
+            queue.put(source.draw(number))
+        except Exception as error:
+            queue.put(error)
+            return
+        number += 1

@@ -1,0 +1,227 @@
+"""CT patches painted from label maps: geometry, tissue, lesions, blur, slices and noise, new for every sample.
+
+The idea is SynthSeg's (Billot et al., Med Image Anal 2023;86:102789): labels are real, appearance is drawn. Attenuation
+by phase follows the shared clinical reference 4.1. Everything is drawn from the generator that is passed in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from liverplan.training import anatomies as tissue
+from liverplan.training.anatomies import N_TISSUES, LabelArray
+from liverplan.training.appearance import AIR_HU, Look, draw_look, paint
+
+FloatVolume = npt.NDArray[np.float32]
+
+HU_WINDOW = (-150.0, 250.0)
+"""Attenuation that the networks see, mapped linearly to [-1, 1] and clipped."""
+
+
+@dataclass(frozen=True)
+class Patch:
+    """image: float32 in [-1, 1]. target: uint8 codes of `losses.CODES`, same shape."""
+
+    image: FloatVolume
+    target: LabelArray
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to draw. classes: target code of every tissue value (`N_TISSUES` entries)."""
+
+    shape: tuple[int, int, int]
+    spacing_mm: float
+    classes: LabelArray
+    liver_centred: float = 0.7
+    max_lesions: int = 4
+    deformation_mm: float = 6.0
+    drawn_vessels: bool = False
+
+
+def scaled(hounsfield: FloatVolume) -> FloatVolume:
+    """Hounsfield units to the networks' [-1, 1]."""
+    low, high = HU_WINDOW
+    return np.asarray(np.clip((hounsfield - low) * (2.0 / (high - low)) - 1.0, -1.0, 1.0), dtype=np.float32)
+
+
+def draw_patch(labels: LabelArray, recipe: Recipe, rng: np.random.Generator) -> Patch:
+    """One training patch from an abdomen of `anatomies` at the recipe's spacing."""
+    moved = _moved(labels, recipe, rng)
+    moved = _field_of_view(moved, rng)
+    look = draw_look(rng)
+    moved, lesions = add_lesions(moved, recipe, rng)
+    hounsfield = paint(moved, lesions, look, recipe.spacing_mm, recipe.drawn_vessels, rng)
+    hounsfield = scanned(hounsfield, recipe.spacing_mm, rng)
+    hounsfield[moved == tissue.EDGE] = AIR_HU
+    return Patch(scaled(hounsfield), recipe.classes[moved])
+
+
+# Geometry
+
+
+def _moved(labels: LabelArray, recipe: Recipe, rng: np.random.Generator) -> LabelArray:
+    """Labels seen through a random rotation, scaling and smooth deformation; EDGE outside the map."""
+    centre = _centre(labels, recipe, rng)
+    angles = rng.normal(0.0, np.radians(6.0), 3)
+    matrix = _rotation(angles) * rng.uniform(0.86, 1.18, 3)
+    axes = [np.arange(n, dtype=np.float32) - (n - 1) / 2 for n in recipe.shape]
+    grid = np.stack(np.meshgrid(*axes, indexing="ij"))
+    where = np.tensordot(matrix.astype(np.float32), grid, axes=1) + centre.astype(np.float32)[:, None, None, None]
+    amount = rng.uniform(0.0, recipe.deformation_mm) / recipe.spacing_mm
+    for axis in range(3):
+        where[axis] += amount * smooth_noise(recipe.shape, 40.0 / recipe.spacing_mm, rng)
+    return _gathered(labels, where)
+
+
+def _gathered(labels: LabelArray, where: FloatVolume) -> LabelArray:
+    index = np.rint(where).astype(np.int32)
+    inside = np.ones(where.shape[1:], dtype=bool)
+    for axis in range(3):
+        inside &= (index[axis] >= 0) & (index[axis] < labels.shape[axis])
+        np.clip(index[axis], 0, labels.shape[axis] - 1, out=index[axis])
+    # Beyond the sides of a map is air; above and below it the scan has ended: both are air to the network.
+    return np.where(inside, labels[index[0], index[1], index[2]], tissue.EDGE).astype(np.uint8)
+
+
+def _centre(labels: LabelArray, recipe: Recipe, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Around a liver voxel, or anywhere in the body; never so far that the patch is mostly outside."""
+    half = np.array(recipe.shape) / 2
+    liver = rng.random() < recipe.liver_centred
+    candidates = np.flatnonzero((labels == tissue.LIVER) if liver else (labels > 0))
+    pick = np.array(np.unravel_index(candidates[rng.integers(len(candidates))], labels.shape), dtype=np.float64)
+    pick += rng.uniform(-0.25, 0.25, 3) * half
+    shape = np.array(labels.shape)
+    low, high = np.minimum(half * 0.8, shape / 2), np.maximum(shape - half * 0.8, shape / 2)
+    return np.asarray(np.clip(pick, low, high))
+
+
+def _rotation(angles: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    from scipy.spatial.transform import Rotation
+
+    return np.asarray(Rotation.from_euler("xyz", angles).as_matrix())
+
+
+def _field_of_view(labels: LabelArray, rng: np.random.Generator) -> LabelArray:
+    """Now and then a scan that starts or ends inside the patch."""
+    if rng.random() < 0.3:
+        cut = int(rng.uniform(0.05, 0.5) * labels.shape[2])
+        labels[:, :, slice(0, cut) if rng.random() < 0.5 else slice(labels.shape[2] - cut, None)] = tissue.EDGE
+    return labels
+
+
+def smooth_noise(shape: tuple[int, ...], length_vox: float, rng: np.random.Generator) -> FloatVolume:
+    """A random field of unit variance that changes over about `length_vox` voxels."""
+    coarse = tuple(int(np.ceil(n / length_vox)) + 3 for n in shape)
+    field = rng.standard_normal(coarse).astype(np.float32)
+    for axis, n in enumerate(shape):
+        at = rng.uniform(0.0, 1.0) + np.arange(n) / length_vox
+        first = at.astype(int)
+        share = (at - first).astype(np.float32)
+        share = share * share * (3 - 2 * share)
+        shape_of = [1] * field.ndim
+        shape_of[axis] = n
+        share = share.reshape(shape_of)
+        field = field.take(first, axis) * (1 - share) + field.take(first + 1, axis) * share
+    return field * np.float32(1.55)
+
+
+# Lesions
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """Where one lesion is in the patch: box, and in it the normalised radius (below 1 inside)."""
+
+    box: tuple[slice, slice, slice]
+    radius: FloatVolume
+    size_mm: float
+
+
+def add_lesions(
+    labels: LabelArray, recipe: Recipe, rng: np.random.Generator
+) -> tuple[LabelArray, list[tuple[Lesion, npt.NDArray[np.bool_]]]]:
+    """Paint random lesions into the liver of `labels`; also returns each with its mask in its box."""
+    room = np.flatnonzero(labels == tissue.LIVER)
+    painted: list[tuple[Lesion, npt.NDArray[np.bool_]]] = []
+    if len(room) < 500:
+        return labels, painted
+    for _ in range(int(rng.integers(0, recipe.max_lesions + 1))):
+        centre = np.array(np.unravel_index(room[rng.integers(len(room))], labels.shape))
+        lesion = _lesion(centre, labels.shape, recipe.spacing_mm, rng)
+        part = labels[lesion.box]
+        spares_vessels = rng.random() < 0.6
+        home = part == tissue.LIVER
+        if not spares_vessels:
+            home |= (part == tissue.PORTAL_IN) | (part == tissue.HEPATIC)
+        mask = (lesion.radius < 1.0) & home
+        part[mask] = tissue.LESION
+        painted.append((lesion, mask))
+    return labels, painted
+
+
+def _lesion(
+    centre: npt.NDArray[np.int_], shape: tuple[int, ...], spacing_mm: float, rng: np.random.Generator
+) -> Lesion:
+    """A rough ellipsoid of 5 to 70 mm (clinical reference 4.3: median equivalent diameter about 21 mm)."""
+    size_mm = float(np.clip(np.exp(rng.normal(np.log(20.0), 0.6)), 5.0, 70.0))
+    half = size_mm / 2 / spacing_mm
+    axes = half * rng.uniform(0.75, 1.2, 3)
+    reach = int(np.ceil(half * 1.7)) + 1
+    box = tuple(slice(max(int(c) - reach, 0), min(int(c) + reach + 1, n)) for c, n in zip(centre, shape, strict=True))
+    grid = np.stack(np.meshgrid(*[np.arange(b.start, b.stop) - c for b, c in zip(box, centre, strict=True)], indexing="ij"))
+    turned = np.tensordot(_rotation(rng.uniform(0, np.pi, 3)), grid, axes=1)
+    radius = np.sqrt(sum((turned[a] / axes[a]) ** 2 for a in range(3)))
+    rough = smooth_noise(radius.shape, max(half * 0.7, 2.0), rng)
+    radius = radius * (1.0 + rng.uniform(0.03, 0.16) * rough)
+    return Lesion((box[0], box[1], box[2]), radius.astype(np.float32), size_mm)
+
+
+# The scanner
+
+
+def scanned(hounsfield: FloatVolume, spacing_mm: float, rng: np.random.Generator) -> FloatVolume:
+    """Blur, slice thickness, reconstruction noise: what a scan resampled to `spacing_mm` shows of the object."""
+    in_plane = rng.uniform(0.3, 0.65) * (1.5 / spacing_mm) ** 0.5
+    image = ndimage.gaussian_filter1d(ndimage.gaussian_filter1d(hounsfield, in_plane, 0), in_plane, 1)
+    thickness_mm = float(rng.choice([1.0, 1.5, 2.0, 2.5, 3.0, 5.0], p=[0.2, 0.15, 0.15, 0.15, 0.1, 0.25]))
+    step = max(thickness_mm / spacing_mm, 1.0)
+    slices, back = _slice_operators(image.shape[2], step, rng)
+    image = image @ slices.T
+    sd = rng.uniform(2.0, 22.0) * (0.7 if thickness_mm >= 3 else 1.0)
+    white = rng.standard_normal(image.shape).astype(np.float32)
+    if rng.random() < 0.7:
+        white = ndimage.gaussian_filter(white, (0.7, 0.7, 0)) * np.float32(2.4)
+    image = (image + np.float32(sd) * white) @ back.T
+    return np.asarray(image, dtype=np.float32)
+
+
+def _slice_operators(n: int, step: float, rng: np.random.Generator) -> tuple[FloatVolume, FloatVolume]:
+    """Matrices along z: (slices, n) averages over each slice, (n, slices) interpolates linearly back."""
+    count = max(int(np.ceil((n - 1) / step)) + 2, 2)
+    position = (np.arange(count) - rng.uniform(0.0, 1.0)) * step
+    away = np.abs(np.arange(n)[None, :] - np.clip(position, 0, n - 1)[:, None])
+    weight = np.clip(step / 2 + 0.5 - away, 0.0, 1.0) + 1e-9
+    averages = weight / weight.sum(1, keepdims=True)
+    hat = np.clip(1.0 - np.abs(np.arange(n)[:, None] - position[None, :]) / step, 0.0, None)
+    return averages.astype(np.float32), (hat / hat.sum(1, keepdims=True)).astype(np.float32)
+
+
+def classes_for(mapping: dict[int, int]) -> LabelArray:
+    """A table from tissue value to target code; tissues not in `mapping` are background."""
+    table = np.zeros(N_TISSUES, dtype=np.uint8)
+    for value, code in mapping.items():
+        table[value] = code
+    return table
+
+
+LOCATE_CLASSES = classes_for({tissue.LIVER: 1, tissue.LESION: 1, tissue.PORTAL_IN: 1, tissue.HEPATIC: 1})
+SEGMENT_CLASSES = classes_for(
+    {tissue.LIVER: 1, tissue.LESION: 2, tissue.PORTAL_IN: 3, tissue.PORTAL: 3, tissue.HEPATIC: 4, tissue.VENA_CAVA: 5}
+)
+
+__all__ = ["LOCATE_CLASSES", "SEGMENT_CLASSES", "Look", "Patch", "Recipe", "draw_patch", "scaled"]
