@@ -40,7 +40,7 @@ def eligibility(
     from liverplan.report import render_report
 
     console = Console(quiet, as_json)
-    report = _read_report(out / "report.json")
+    report = _read_report(out)
     chosen = load_protocol(protocol or _protocol_of(report))
     decision = decide(chosen, measures_from_json(report["measures"], chosen.limits))
     report["eligibility"] = decision.to_json()
@@ -85,24 +85,11 @@ def _protocol_of(report: dict[str, Any]) -> str:
     )
 
 
-def _read_report(path: Path) -> dict[str, Any]:
-    import json
+def _read_report(out: Path) -> dict[str, Any]:
+    """OUT/report.json with the measures that the criteria read."""
+    from liverplan.report.load import FILE, load_report, refused
 
-    from liverplan.errors import UnreadableInput
-
-    try:
-        report = json.loads(path.read_text(encoding="utf-8"))
-        missing = [key for key in ("eligibility", "measures") if not isinstance(report.get(key), dict)]
-        problem = f"no {' and no '.join(missing)}" if missing else ""
-    except OSError as error:
-        problem = error.strerror or str(error)
-    except (ValueError, AttributeError):
-        problem = "something that is not a report"
-    if problem:
-        raise UnreadableInput(
-            f"{path.name} of {path.parent.name!r} cannot be decided on",
-            got=problem,
-            wanted="the report.json that `liverplan plan` wrote",
-            do="Give the folder of a planned case, or plan it again.",
-        )
-    return dict(report)
+    report = load_report(out)
+    if not isinstance(report.get("measures"), dict):
+        raise refused(out / FILE, "no measures")
+    return report
