@@ -11,7 +11,7 @@ from liverplan import RESEARCH_USE_ONLY
 from liverplan.cli.console import AsJson, Console, Quiet
 
 if TYPE_CHECKING:
-    from liverplan.protocol import Decision
+    from liverplan.protocol import CriterionResult, Decision
 
 _HELP = f"""Decide the trial's criteria again on a planned case.
 
@@ -58,15 +58,23 @@ def print_decision(decision: Decision) -> None:
     from rich.table import Table
 
     protocol = decision.protocol
-    table = Table(title=f"{protocol.id}, version {protocol.version}", title_justify="left", show_lines=True)
+    table = Table(title=f"{protocol.id}, version {protocol.version}", title_justify="left")
     for name in ("criterion", "outcome", "why"):
         table.add_column(name, no_wrap=name != "why")
     for result in decision.criteria:
         outcome = result.outcome.value.replace("_", " ")
-        table.add_row(result.criterion.id, outcome, escape(result.evidence))
+        table.add_row(result.criterion.id, outcome, escape(_why(result)))
     terminal = RichConsole()
     terminal.print(table)
     terminal.print(f"Verdict: {decision.verdict.value.replace('_', ' ')}. {RESEARCH_USE_ONLY}")
+
+
+def _why(result: CriterionResult) -> str:
+    """The evidence; for a criterion of which the record holds nothing yet, the fields to obtain."""
+    from liverplan.protocol import Outcome
+
+    blank = result.outcome is Outcome.UNDETERMINED and not result.headline.measured
+    return f"to obtain: {', '.join(result.missing)}" if blank else result.evidence
 
 
 def _protocol_of(report: dict[str, Any]) -> str:

@@ -43,6 +43,11 @@ class Finding:
     evidence: tuple[str, ...]
     missing: tuple[str, ...] = ()
 
+    @property
+    def measured(self) -> bool:
+        """True when imaging provides the value, False when the clinical record does."""
+        return TERMS[self.term].is_measure
+
 
 @dataclass(frozen=True)
 class PartResult:
@@ -78,7 +83,7 @@ class CriterionResult:
     @property
     def headline(self) -> Finding:
         """The part whose value stands for the criterion: the first that imaging measures, else the first."""
-        measured = [part for part in self.parts if TERMS[part.headline.term].is_measure]
+        measured = [part for part in self.parts if part.headline.measured]
         return (measured or list(self.parts))[0].headline
 
     @property
