@@ -20,8 +20,10 @@ from liverplan.volume import BoolArray, FloatArray, Grid, Reorientation, boundin
 LEAST_CAVA_RADIUS_MM = 4.0
 """Inscribed radius (median of the chain) below which it is no vena cava; a collapsed one has 4 to 5 mm."""
 LEAST_CAVA_LENGTH_MM = 30.0
-WIDTH_FACTOR = 1.35
-"""The vena cava is oval: it reaches this many inscribed radii from its centre."""
+SLACK = 1.2
+"""The vena cava reaches this many times its half-width from its centre: it is neither quite oval nor centred."""
+FLATTEST = 2.2
+"""Largest ratio of the axes of its cross-section that is believed."""
 NECK = 0.5
 """Side branches narrower than this share of the cava's diameter are cut off in the slice."""
 SMOOTH_MM = 30.0
@@ -136,33 +138,39 @@ def _discs(plane: BoolArray, spacing_mm: Sequence[float]) -> list[_Disc | None]:
 def _tube(part: BoolArray, chain: Sequence[_Disc | None], spacing_mm: Sequence[float]) -> BoolArray:
     """The vena cava along the chain: in each slice what is wide enough and near enough to the centre.
 
-    Radii are medians along the chain, so that the confluence, where the inscribed disc swells, does not widen it.
+    Radii and flatness are medians along the chain, so that the confluence, where the section swells, does not widen it.
     """
     radii = np.array([d.radius_mm if d else np.nan for d in chain])
+    flatness = np.array([_flatness(part[:, :, k], d, spacing_mm) if d else np.nan for k, d in enumerate(chain)])
     reach = max(1, round(SMOOTH_MM / 2 / spacing_mm[2]))
     tube = np.zeros_like(part)
     for k, disc in enumerate(chain):
         if disc is not None:
             radius_mm = float(np.nanmedian(radii[max(0, k - reach) : k + reach + 1]))
-            tube[:, :, k] = _section(part[:, :, k], disc, radius_mm, spacing_mm)
+            half_width_mm = radius_mm * float(np.nanmedian(flatness[max(0, k - 2 * reach) : k + 2 * reach + 1]))
+            neck_mm = NECK * min(radius_mm, disc.radius_mm)
+            tube[:, :, k] = _section(part[:, :, k], disc, SLACK * half_width_mm, neck_mm, spacing_mm)
     return tube
 
 
-def _section(plane: BoolArray, disc: _Disc, radius_mm: float, spacing_mm: Sequence[float]) -> BoolArray:
+def _flatness(plane: BoolArray, disc: _Disc, spacing_mm: Sequence[float]) -> float:
+    """Ratio of the axes of the oval that has the section's area around its inscribed disc: 1 for a circle."""
+    section = _section(plane, disc, FLATTEST * disc.radius_mm, NECK * disc.radius_mm, spacing_mm)
+    area_mm2 = float(section.sum()) * spacing_mm[0] * spacing_mm[1]
+    return min(max(area_mm2 / (np.pi * disc.radius_mm**2), 1.0), FLATTEST)
+
+
+def _section(plane: BoolArray, disc: _Disc, reach_mm: float, neck_mm: float, spacing_mm: Sequence[float]) -> BoolArray:
     """The cava's cross-section: `plane` within reach of the disc's centre, without branches narrower than its neck."""
-    reach_mm = WIDTH_FACTOR * radius_mm
     window = tuple(
-        slice(max(0, c - int(2 * reach_mm / s)), c + int(2 * reach_mm / s) + 1)
+        slice(max(0, c - int(1.5 * reach_mm / s)), c + int(1.5 * reach_mm / s) + 1)
         for c, s in zip((disc.row, disc.column), spacing_mm, strict=False)
     )
     part = plane[window]
     rows, columns = np.ogrid[: part.shape[0], : part.shape[1]]
-    across = (
-        (rows + window[0].start - disc.row) * spacing_mm[0],
-        (columns + window[1].start - disc.column) * spacing_mm[1],
-    )
-    near = part & (np.hypot(*across) <= reach_mm)
-    neck_mm = NECK * min(radius_mm, disc.radius_mm)
+    down_mm = (rows + window[0].start - disc.row) * spacing_mm[0]
+    across_mm = (columns + window[1].start - disc.column) * spacing_mm[1]
+    near = part & (np.hypot(down_mm, across_mm) <= reach_mm)
     core = near & (ndimage.distance_transform_edt(part, sampling=spacing_mm[:2]) > neck_mm)
     back_mm = ndimage.distance_transform_edt(~core, sampling=spacing_mm[:2])
     section = np.zeros_like(plane)
