@@ -6,7 +6,7 @@ lies inside its filled outline; a lesion with no contact to it is an error in th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -35,18 +35,17 @@ def completed(
         raise SegmentationRefused(
             "the liver mask is empty", got="no voxels", wanted="a segmented liver", do="Segment the liver first."
         )
-    box = bounding_box(sum_of(masks, (Structure.LIVER, Structure.LESIONS, *_INSIDE)), (1, 1, 1))
-    part = {
-        s: np.ascontiguousarray(masks[s][box] > 0) for s in (Structure.LIVER, Structure.LESIONS, *_INSIDE) if s in masks
-    }
-    inner = part[Structure.LIVER]
-    outline = filled(inner)
+    box = _around(liver, masks.get(Structure.LESIONS))
+    part = {s: np.asarray(masks[s][box] > 0) for s in (Structure.LESIONS, *_INSIDE) if s in masks}
+    inner = liver[box]
+    wanted = _any_of(part.values(), inner)
+    outline = filled(inner, wanted)
     said = list(notes)
     if Structure.LESIONS in part:
         said += _check_lesions(part[Structure.LESIONS], inner, outline, grid.cropped(box))
         inner = inner | part[Structure.LESIONS]
         if (part[Structure.LESIONS] & ~outline).any():
-            outline = filled(inner)
+            outline = filled(inner, wanted)
     for structure in _INSIDE:
         if structure in part:
             inner = inner | _left_out(part[structure], inner, outline, touching)
@@ -61,20 +60,20 @@ def completed(
     return Segmentation(grid, {**masks, Structure.LIVER: whole}, notes=tuple(said))
 
 
-def sum_of(masks: Mapping[Structure, npt.NDArray[np.uint8]], structures: Sequence[Structure]) -> BoolArray:
-    """Where any of `structures` is."""
-    present = [masks[s] for s in structures if s in masks]
-    total = present[0] > 0
-    for mask in present[1:]:
-        total |= mask > 0
-    return np.asarray(total)
+def filled(mask: BoolArray, wanted: BoolArray) -> BoolArray:
+    """`mask` with its cavities closed, also those that only close within one plane of voxels (a vessel's tunnel).
 
-
-def filled(mask: BoolArray) -> BoolArray:
-    """`mask` with its cavities closed, also those that only close within one plane of voxels (a vessel's tunnel)."""
+    Only planes that hold voxels of `wanted` outside `mask` are looked at: the answer is for those voxels.
+    """
+    if mask.flags.f_contiguous and not mask.flags.c_contiguous:  # ndimage walks along the last axis
+        return filled(mask.T, wanted.T).T
     result = mask.copy()
+    missing = wanted & ~mask
     for axis in range(3):
-        result |= _holes_in_planes(mask, axis)
+        planes = np.flatnonzero(missing.any(axis=tuple(a for a in range(3) if a != axis)))
+        if planes.size:
+            index = tuple(planes if a == axis else slice(None) for a in range(3))
+            result[index] |= _holes_in_planes(mask.take(planes, axis), axis)
     return result
 
 
@@ -89,6 +88,22 @@ def _holes_in_planes(mask: BoolArray, axis: int) -> BoolArray:
         if other != axis:
             open_to_the_edge[np.moveaxis(labels, other, 0)[[0, -1]]] = True
     return np.asarray(~open_to_the_edge[labels])
+
+
+def _around(liver: BoolArray, lesions: npt.NDArray[np.uint8] | None) -> tuple[slice, slice, slice]:
+    """The box of the liver and its lesions with a layer of one voxel; vessels beyond it stay outside the liver."""
+    boxes = [bounding_box(liver, (1, 1, 1))]
+    if lesions is not None and lesions.any():
+        boxes.append(bounding_box(lesions, (1, 1, 1)))
+    i, j, k = (slice(min(b[a].start for b in boxes), max(b[a].stop for b in boxes)) for a in range(3))
+    return i, j, k
+
+
+def _any_of(masks: Iterable[BoolArray], like: BoolArray) -> BoolArray:
+    total = np.zeros_like(like)
+    for mask in masks:
+        total |= mask
+    return total
 
 
 def grown(mask: BoolArray) -> BoolArray:

@@ -33,8 +33,9 @@ def label_values(labels: Mask) -> list[int]:
     """The values other than 0 that occur in `labels` (i, j, k), ascending."""
     seen = np.zeros(256, dtype=np.int64)
     for k in range(labels.shape[2]):
-        # Per slice: bincount widens its input to 8 bytes per voxel.
-        seen += np.bincount(labels[:, :, k].ravel(order="K"), minlength=256)
+        plane = labels[:, :, k]
+        if plane.any():  # per slice, because bincount widens its input to 8 bytes per voxel
+            seen += np.bincount(plane.ravel(order="K"), minlength=256)
     return [int(v) for v in np.flatnonzero(seen) if v]
 
 

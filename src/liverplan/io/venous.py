@@ -28,6 +28,8 @@ NECK = 0.5
 """Side branches narrower than this share of the cava's diameter are cut off in the slice."""
 SMOOTH_MM = 30.0
 """Length of the cava over which its radius is the median: longer than a confluence."""
+STEP_MM = 2.0
+"""The chain has a disc about every so many millimetres of height; slices in between share it."""
 SHIFT_COST = 2.0
 """Millimetres of radius times millimetres of height that one millimetre of sideways jump must earn."""
 LEAST_SHARE_INSIDE = 0.2
@@ -61,16 +63,16 @@ def split_venous_system(venous: BoolArray, liver: BoolArray, grid: Grid) -> Veno
     turn = Reorientation.to_lps(grid)
     veins, organ, world = turn.apply(venous), turn.apply(liver), turn.grid(grid)
     box = bounding_box(veins, (1, 1, 0))
-    outline = _outline(organ)[box]
-    part = np.ascontiguousarray(veins[box])
+    part = np.asfortranarray(veins[box])
     chain = _follow(part, world.spacing_mm)
     radii_mm = [d.radius_mm for d in chain if d]
     length_mm, radius_mm = len(radii_mm) * world.spacing_mm[2], float(np.median(radii_mm or [0.0]))
     if length_mm < LEAST_CAVA_LENGTH_MM or radius_mm < LEAST_CAVA_RADIUS_MM:
         return VenousSplit(np.zeros_like(venous), venous.copy(), False, "no vena cava was found in it.")
-    hepatic_part = _inside_branches(part & ~_tube(part, chain, world.spacing_mm), outline, grid.voxel_ml)
-    hepatic = np.zeros(world.shape, dtype=np.bool_)
-    hepatic[box] = hepatic_part
+    rest = np.zeros(world.shape, dtype=np.bool_, order="F")
+    rest[box] = part & ~_tube(part, chain, world.spacing_mm)
+    hepatic = np.zeros(world.shape, dtype=np.bool_, order="F")
+    hepatic[box] = _inside_branches(rest[box], _outline(organ, rest)[box], grid.voxel_ml)
     veins_out = np.asfortranarray(turn.undo(hepatic))
     cava = np.asarray(venous & ~veins_out)
     note = (
@@ -85,19 +87,21 @@ def _follow(part: BoolArray, spacing_mm: Sequence[float]) -> list[_Disc | None]:
 
     None where the chain has run out: no venous voxels, or discs much smaller than the cava's.
     """
-    candidates = [_discs(part[:, :, k], spacing_mm) or [None] for k in range(part.shape[2])]
-    scores = _gain(candidates[0], spacing_mm)
+    stride = max(1, round(STEP_MM / spacing_mm[2]))
+    heights = (*spacing_mm[:2], stride * spacing_mm[2])
+    candidates = [_discs(part[:, :, k], spacing_mm) or [None] for k in range(0, part.shape[2], stride)]
+    scores = _gain(candidates[0], heights)
     origins: list[FloatArray] = []
     for before, here in itertools.pairwise(candidates):
-        total = scores[:, None] - _shift_cost(before, here, spacing_mm)
+        total = scores[:, None] - _shift_cost(before, here, heights)
         origins.append(total.argmax(axis=0))
-        scores = total.max(axis=0) + _gain(here, spacing_mm)
+        scores = total.max(axis=0) + _gain(here, heights)
     n = int(scores.argmax())
     chain = [candidates[-1][n]]
     for k in range(len(origins) - 1, -1, -1):
         n = int(origins[k][n])
         chain.append(candidates[k][n])
-    return _trimmed(chain[::-1])
+    return [disc for disc in _trimmed(chain[::-1]) for _ in range(stride)][: part.shape[2]]
 
 
 def _trimmed(chain: list[_Disc | None]) -> list[_Disc | None]:
@@ -141,8 +145,11 @@ def _tube(part: BoolArray, chain: Sequence[_Disc | None], spacing_mm: Sequence[f
     Radii and flatness are medians along the chain, so that the confluence, where the section swells, does not widen it.
     """
     radii = np.array([d.radius_mm if d else np.nan for d in chain])
-    flatness = np.array([_flatness(part[:, :, k], d, spacing_mm) if d else np.nan for k, d in enumerate(chain)])
     reach = max(1, round(SMOOTH_MM / 2 / spacing_mm[2]))
+    flatness = np.full(len(chain), np.nan)
+    for k in range(0, len(chain), max(1, reach // 8)):
+        if (disc := chain[k]) is not None:
+            flatness[k] = _flatness(part[:, :, k], disc, spacing_mm)
     tube = np.zeros_like(part)
     for k, disc in enumerate(chain):
         if disc is not None:
@@ -178,23 +185,20 @@ def _section(plane: BoolArray, disc: _Disc, reach_mm: float, neck_mm: float, spa
     return section
 
 
-def _outline(liver: BoolArray) -> BoolArray:
-    """The filled liver; planes without liver stay empty."""
-    result = np.zeros_like(liver)
+def _outline(liver: BoolArray, wanted: BoolArray) -> BoolArray:
+    """The filled liver, as far as the voxels of `wanted` are concerned."""
+    result = np.zeros(liver.shape, dtype=np.bool_, order="F")
     if liver.any():
         box = bounding_box(liver, (1, 1, 1))
-        result[box] = filled(np.ascontiguousarray(liver[box]))
+        result[box] = filled(np.asfortranarray(liver[box]), wanted[box])
     return result
 
 
 def _inside_branches(rest: BoolArray, outline: BoolArray, voxel_ml: float) -> BoolArray:
     """Pieces of `rest` that run inside the liver: hepatic veins; what only touches its edge is not."""
-    labels, n = ndimage.label(rest, ndimage.generate_binary_structure(3, 3))
-    if n == 0:
-        return rest
-    flat = labels.reshape(-1)
-    total = np.bincount(flat, minlength=n + 1)
-    inside = np.bincount(flat[outline.reshape(-1)], minlength=n + 1)
+    labels, n = ndimage.label(rest.T, ndimage.generate_binary_structure(3, 3))
+    total = np.bincount(labels[rest.T], minlength=n + 1)
+    inside = np.bincount(labels[(rest & outline).T], minlength=n + 1)
     keep = (inside >= LEAST_SHARE_INSIDE * total) & (total * voxel_ml >= LEAST_BRANCH_ML)
     keep[0] = False
-    return np.asarray(keep[labels])
+    return np.asarray(keep[labels].T)
