@@ -14,7 +14,7 @@ import numpy as np
 from liverplan.anatomy import Structure
 from liverplan.phantom.clearance import Gap, as_point, gap_between, gap_to_surface, gap_to_tree
 from liverplan.phantom.organs import turned
-from liverplan.phantom.shapes import Blob, Ellipsoid, Sphere, sobol_points
+from liverplan.phantom.shapes import Blob, Ellipsoid, Sphere, sobol_points, tight_box
 from liverplan.phantom.trees import Tree, settle_tree
 from liverplan.phantom.vasculature import MURRAY_EXPONENT, TREE_CLEARANCE_MM, Vasculature
 from liverplan.quantity import Point
@@ -95,7 +95,7 @@ def moved(blob: Blob, to_mm: FloatArray) -> Blob:
 
 def _rough_place(vessels: Vasculature, request: LesionRequest, others: list[Blob], rng: np.random.Generator) -> Blob:
     """A place with room, at about the wanted distance from a wall that matters."""
-    low, high = vessels.liver.box_mm()
+    low, high = tight_box(vessels.liver)
     places = sobol_points(low, high, 15, int(rng.integers(2**31)))
     depth = -vessels.liver.signed_mm(places)
     radius = request.diameter_mm / 2

@@ -61,11 +61,11 @@ class Phantom:
         segmentation = self.segmentation(grid)
         return render_image(self, grid), segmentation
 
-    def truth(self) -> dict[str, Any]:
+    def truth(self, log2_points: int = 17) -> dict[str, Any]:
         """Every number that a plan of this patient should find; see `liverplan.phantom.truth`."""
         from liverplan.phantom.truth import truth_of
 
-        return truth_of(self)
+        return truth_of(self, log2_points)
 
 
 DEMO_LESIONS = (
@@ -99,10 +99,15 @@ def make_phantom(
     outline = sized(liver_outline(rng), wanted_ml)
     vessels = grow_vasculature(outline, rng, murray_exponent)
     if requests is None:
-        count = len(DEMO_LESIONS) if n_lesions is None else n_lesions
-        requests = DEMO_LESIONS[:count] + random_requests(max(count - len(DEMO_LESIONS), 0), rng)
+        requests = usual_lesions(len(DEMO_LESIONS) if n_lesions is None else n_lesions, seed)
     vessels, lesions = _placed(vessels, requests, seed)
     return Phantom(vessels.liver, vessels.portal, vessels.hepatic, vessels.vena_cava, lesions, modality, seed, noise)
+
+
+def usual_lesions(count: int, seed: int) -> tuple[LesionRequest, ...]:
+    """The first of the demo's lesions, then random ones."""
+    extra = max(count - len(DEMO_LESIONS), 0)
+    return DEMO_LESIONS[:count] + random_requests(extra, np.random.default_rng((seed, 3)))
 
 
 def default_grid(

@@ -8,6 +8,7 @@ one in their own boxes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -17,13 +18,17 @@ from liverplan.phantom.trees import Tree
 from liverplan.volume import BoolArray, FloatArray, Grid
 
 Float32Array = npt.NDArray[np.float32]
+Block: TypeAlias = tuple[slice, slice, slice]
 _BLOCK = 12
 FAR_MM = 1e3
 
 
 def mask_of(shape: Shape, grid: Grid) -> BoolArray:
     """Voxels whose centre lies inside the shape, (i, j, k)."""
-    return np.asarray(distance_band(shape, grid, 0.0) < 0)
+    mask = np.zeros(grid.shape, dtype=np.bool_)
+    for block, field in shape_blocks(shape, grid):
+        mask[block] = True if field is None else field < 0
+    return mask
 
 
 def mask_of_tree(tree: Tree, grid: Grid) -> BoolArray:
@@ -31,22 +36,27 @@ def mask_of_tree(tree: Tree, grid: Grid) -> BoolArray:
     return np.asarray(tree_distance_band(tree, grid, 0.0) < 0)
 
 
-def distance_band(shape: Shape, grid: Grid, band_mm: float) -> Float32Array:
-    """Signed distance bound (i, j, k) where it is within `band_mm` of the surface; elsewhere +-FAR_MM.
+def shape_blocks(shape: Shape, grid: Grid, band_mm: float = 0.0) -> Iterator[tuple[Block, Float32Array | None]]:
+    """Blocks of voxels that the shape reaches: None where it fills them, else their signed distance bound.
 
-    The sign is exact at every voxel centre.
+    Within `band_mm` outside the surface blocks are still given; the sign is exact at every voxel centre.
     """
-    field = np.full(grid.shape, FAR_MM, dtype=np.float32)
     window = index_window(shape.box_mm(), grid, band_mm)
-    if window is None:
-        return field
-    for part in _tiles(window, _BLOCK * 8):
-        _fill_tile(field, part, shape.signed_mm, grid, band_mm)
-    return field
+    if window is not None:
+        for tile in _tiles(window, _BLOCK * 8):
+            yield from _tile_blocks(tile, shape.signed_mm, grid, band_mm)
+
+
+def distance_band(shape: Shape, grid: Grid, band_mm: float) -> Float32Array:
+    """Signed distance bound (i, j, k) within `band_mm` of the surface; elsewhere +-FAR_MM. The sign is exact."""
+    values = np.full(grid.shape, FAR_MM, dtype=np.float32)
+    for block, field in shape_blocks(shape, grid, band_mm):
+        values[block] = -FAR_MM if field is None else field
+    return values
 
 
 def tree_distance_band(tree: Tree, grid: Grid, band_mm: float) -> Float32Array:
-    """As `distance_band`, for a tree: distance to the nearest wall, segment by segment."""
+    """Signed distance (i, j, k) to the nearest wall where it is within `band_mm` outside; FAR_MM elsewhere."""
     field = np.full(grid.shape, FAR_MM, dtype=np.float32)
     inverse = np.linalg.inv(grid.affine)
     starts, ends = (grid.to_index(p) for p in (tree.start_mm, tree.end_mm))
@@ -62,7 +72,7 @@ def tree_distance_band(tree: Tree, grid: Grid, band_mm: float) -> Float32Array:
     return field
 
 
-def index_window(box: Box, grid: Grid, margin_mm: float = 0.0) -> tuple[slice, slice, slice] | None:
+def index_window(box: Box, grid: Grid, margin_mm: float = 0.0) -> Block | None:
     """The voxels that a world box (infinite sides allowed) grown by `margin_mm` can reach, or None."""
     corners = grid.corners_lps_mm()
     low = np.maximum(box[0] - margin_mm, corners.min(0) - 1.0)
@@ -78,14 +88,14 @@ def index_window(box: Box, grid: Grid, margin_mm: float = 0.0) -> tuple[slice, s
     return slice(first[0], last[0]), slice(first[1], last[1]), slice(first[2], last[2])
 
 
-def box_points(grid: Grid, box: tuple[slice, slice, slice]) -> FloatArray:
+def box_points(grid: Grid, box: Block) -> FloatArray:
     """LPS mm (n, 3) of the voxels of a box, in C order."""
     i, j, k = (grid.affine[:3, a] * np.arange(s.start, s.stop)[:, None] for a, s in enumerate(box))
     points = i[:, None, None] + j[None, :, None] + k[None, None, :] + grid.affine[:3, 3]
     return np.asarray(points.reshape(-1, 3))
 
 
-def _tiles(window: tuple[slice, slice, slice], size: int) -> Iterator[tuple[slice, slice, slice]]:
+def _tiles(window: Block, size: int) -> Iterator[Block]:
     starts = [range(s.start, s.stop, size) for s in window]
     for i in starts[0]:
         for j in starts[1]:
@@ -94,35 +104,26 @@ def _tiles(window: tuple[slice, slice, slice], size: int) -> Iterator[tuple[slic
                 yield slice(i, ends[0]), slice(j, ends[1]), slice(k, ends[2])
 
 
-def _fill_tile(
-    field: Float32Array,
-    tile: tuple[slice, slice, slice],
-    signed_mm: Callable[[FloatArray], FloatArray],
-    grid: Grid,
-    band_mm: float,
-) -> None:
+def _tile_blocks(
+    tile: Block, signed_mm: Callable[[FloatArray], FloatArray], grid: Grid, band_mm: float
+) -> Iterator[tuple[Block, Float32Array | None]]:
     """Settle the tile's blocks by their middles, then the undecided blocks voxel by voxel, all in one call."""
     blocks = list(_tiles(tile, _BLOCK))
     middles = grid.to_world([[(s.start + s.stop - 1) / 2 for s in block] for block in blocks])
-    radius = [np.linalg.norm(np.ptp(grid.to_world(_corners(b)), axis=0)) / 2 for b in blocks]
+    radius = np.linalg.norm(np.array(grid.spacing_mm) * [[s.stop - s.start - 1 for s in b] for b in blocks], axis=1) / 2
     at_middle = signed_mm(middles)
-    certain = np.abs(at_middle) > np.array(radius) + band_mm
-    for block, value in zip(np.array(blocks, dtype=object)[certain], at_middle[certain], strict=True):
-        field[tuple(block)] = np.copysign(FAR_MM, value)
-    open_blocks = [block for block, settled in zip(blocks, certain, strict=True) if not settled]
-    if not open_blocks:
+    certain = np.abs(at_middle) > radius + band_mm
+    for index in np.flatnonzero(certain & (at_middle < 0)):
+        yield blocks[index], None
+    undecided = [blocks[index] for index in np.flatnonzero(~certain)]
+    if not undecided:
         return
-    clouds = [box_points(grid, block) for block in open_blocks]
+    clouds = [box_points(grid, block) for block in undecided]
     values = signed_mm(np.concatenate(clouds)).astype(np.float32)
     first = 0
-    for block, cloud in zip(open_blocks, clouds, strict=True):
-        field[block] = values[first : first + len(cloud)].reshape([s.stop - s.start for s in block])
+    for block, cloud in zip(undecided, clouds, strict=True):
+        yield block, values[first : first + len(cloud)].reshape([s.stop - s.start for s in block])
         first += len(cloud)
-
-
-def _corners(block: tuple[slice, slice, slice]) -> npt.NDArray[np.float64]:
-    sides = [(s.start, s.stop - 1) for s in block]
-    return np.array(np.meshgrid(*sides), dtype=np.float64).reshape(3, -1).T
 
 
 def _capsule_on_box(

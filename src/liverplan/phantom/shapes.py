@@ -261,9 +261,18 @@ def smooth_minimum(one: FloatArray, other: FloatArray, blend_mm: float) -> Float
     return np.asarray(least)
 
 
+def tight_box(shape: Shape, step_mm: float = 5.0) -> Box:
+    """A box around a bounded solid, at most about two steps larger than the solid on each side."""
+    low, high = shape.box_mm()
+    axes = [np.arange(a, b + step_mm, step_mm) for a, b in zip(low, high, strict=True)]
+    lattice = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
+    near = lattice[shape.signed_mm(lattice) < step_mm * 0.87]
+    return np.maximum(near.min(0) - step_mm, low), np.minimum(near.max(0) + step_mm, high)
+
+
 def volume_ml(shape: Shape, log2_points: int = 18, seed: int = 0) -> float:
     """Volume by scrambled Sobol points in the shape's box; for choosing a size, not for truth."""
-    low, high = shape.box_mm()
+    low, high = tight_box(shape)
     points = sobol_points(low, high, log2_points, seed)
     return float((shape.signed_mm(points) < 0).mean() * np.prod(high - low) / 1000.0)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from liverplan.phantom.organs import TreeShape
-from liverplan.phantom.shapes import Carved, Common, HalfSpace, Shape, sobol_points
+from liverplan.phantom.shapes import Carved, Common, HalfSpace, Shape, sobol_points, tight_box
 from liverplan.phantom.trees import Tree, disentangle, grow_tree
 from liverplan.quantity import Point
 from liverplan.volume import FloatArray
@@ -44,7 +44,7 @@ def grow_vasculature(outline: Shape, rng: np.random.Generator, exponent: float =
     """Vena cava, portal and hepatic tree for a liver outline in the body frame of `organs`."""
     cava = vena_cava()
     liver = Carved(outline, (TreeShape(cava),), 0.0)
-    low, high = liver.box_mm()
+    low, high = tight_box(liver)
     cloud = sobol_points(low, high, 14, int(rng.integers(2**31)))
     cloud = cloud[liver.signed_mm(cloud) < 0]
     portal = _portal(liver, cloud, rng, exponent)
