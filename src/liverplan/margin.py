@@ -324,7 +324,7 @@ def _curve_point(field: LossField, margin_mm: float) -> CurvePoint:
         congested = float(volume[~gone & (hepatic <= margin_mm)].sum())
     if portal is not None and hepatic is not None and devascularised is not None and congested is not None:
         both = float(volume[~gone & (portal <= margin_mm) & (hepatic <= margin_mm)].sum())
-        functional = cells.liver_ml - removed - devascularised - congested + both
+        functional = max(cells.liver_ml - removed - devascularised - congested + both, 0.0)
         flr, flr_low, flr_high = (
             _share(cells, functional),
             flr_percent(field, low, True),

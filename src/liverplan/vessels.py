@@ -39,6 +39,9 @@ ROOT_CONTACT_MM = 3.0
 """A hepatic vein that comes this near to the vena cava's voxels joins it there."""
 SMALLEST_ROOT_RADIUS_MM = 1.2
 """Thinner contacts with the vena cava are no root: veins that drain into it measure 3 mm and more across."""
+_SLAB_PITCHES = 1.5
+"""Half-thickness of the slab of voxels that a cross-section is taken from, in lattice pitches."""
+_SMALLEST_DISC = 12
 _SMOOTHING_PASSES = 3
 
 
@@ -241,18 +244,38 @@ class _Lumen:
             self._claim(search, np.array(path), claimed)
         voxel = np.array(voxels)
         parents = np.array(parent)
-        points = _smooth(self.points[voxel], parents)
-        return _Forest(voxel, parents, _branches(parents), points, self._radius(voxel, points))
+        points, radius = self._centred(voxel, _smooth(self.points[voxel], parents), parents)
+        return _Forest(voxel, parents, _branches(parents), points, radius)
 
     def _claim(self, search: cKDTree, path: IntArray, claimed: BoolArray) -> None:
         radii = CLAIM_RADII * self.depth_mm[path] + CLAIM_MM
         for hits in search.query_ball_point(self.points[path], radii):
             claimed[hits] = True
 
-    def _radius(self, voxel: IntArray, points: FloatArray) -> FloatArray:
-        """Depth at the smoothed position: that of the voxel there (smoothing moves by less than a voxel)."""
-        moved = np.asarray(cKDTree(self.points).query(points)[1])
-        return np.asarray(np.maximum(self.depth_mm[voxel], self.depth_mm[moved]))
+    def _centred(self, voxel: IntArray, points: FloatArray, parent: IntArray) -> tuple[FloatArray, FloatArray]:
+        """Nodes moved to the middle of their cross-section, and the radius of a disc of its area.
+
+        The deepest voxel can lie most of a voxel off the axis, and its depth is short by as much; the cross-section's
+        centroid and area average over its voxels. Both stay within a voxel of the depth map: at a branching the
+        cross-section belongs to two vessels.
+        """
+        depth = self.depth_mm[voxel]
+        heading = _tangents(points, parent)
+        reach = 1.6 * depth + 1.5 * self.pitch_mm
+        near = cKDTree(self.points).query_ball_point(points, reach)
+        centres, radius = points.copy(), depth.copy()
+        for node, members in enumerate(near):
+            offset = self.points[members] - points[node]
+            along = offset @ heading[node]
+            disc = offset[np.abs(along) <= _SLAB_PITCHES * self.pitch_mm]
+            if len(disc) < _SMALLEST_DISC:
+                continue
+            area = len(disc) * self.grid.voxel_ml * 1000.0 / (2.0 * _SLAB_PITCHES * self.pitch_mm)
+            radius[node] = np.clip(np.sqrt(area / np.pi), depth[node], depth[node] + self.pitch_mm)
+            shift = disc.mean(axis=0)
+            shift = shift - (shift @ heading[node]) * heading[node]
+            centres[node] += shift * min(1.0, self.pitch_mm / max(float(np.linalg.norm(shift)), 1e-9))
+        return _smooth(centres, parent), radius
 
     def _component(self) -> IntArray:
         return np.asarray(connected_components(self.graph, directed=False)[1])
@@ -401,6 +424,16 @@ def _smooth(points: FloatArray, parent: IntArray) -> FloatArray:
         moved = (smooth + smooth[np.maximum(parent, 0)] + below) / 3.0
         smooth = np.where(inner[:, None], moved, smooth)
     return np.asarray(smooth)
+
+
+def _tangents(points: FloatArray, parent: IntArray) -> FloatArray:
+    """Unit direction of the vessel at each node: from its parent to its last child where it has them; (N, 3)."""
+    child = np.flatnonzero(parent >= 0)
+    ahead, behind = points.copy(), points.copy()
+    ahead[parent[child]] = points[child]
+    behind[child] = points[parent[child]]
+    heading = ahead - behind
+    return np.asarray(heading / np.maximum(np.linalg.norm(heading, axis=1, keepdims=True), 1e-9))
 
 
 def _depth_outside(points: FloatArray, liver: BoolArray, grid: Grid) -> FloatArray:

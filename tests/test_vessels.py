@@ -1,0 +1,125 @@
+"""Rooted vessel trees from masks."""
+
+import numpy as np
+import pytest
+
+import simple_case
+from liverplan.anatomy import Structure
+from liverplan.vessels import LARGEST_BRIDGED_GAP_MM, trace_hepatic_tree, trace_portal_tree
+from liverplan.volume import Grid
+from simple_case import CAVA, HEPATIC, PORTAL, tube_distance_mm
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return simple_case.masks(simple_case.grid(), ())
+
+
+def fork():
+    """A trunk that splits into two branches, in a box, with the trunk outside the liver."""
+    grid = Grid.from_spacing((110, 80, 40), (1.0, 1.0, 1.0), (-60.0, -40.0, -20.0))
+    where = simple_case.voxels(grid)
+    trunk = (np.array([-55.0, 0.3, 0.2]), np.array([-10.0, 0.3, 0.2]), 5.0)
+    arms = [(np.array([-10.0, 0.3, 0.2]), np.array([40.0, y, 0.2]), 3.0) for y in (-30.0, 30.0)]
+    mask = np.min([tube_distance_mm(where, t) for t in (trunk, *arms)], axis=0) <= 0
+    liver = where[..., 0] > -25.0
+    return mask, liver, grid
+
+
+def test_the_portal_tree_is_rooted_at_its_thick_end_outside_the_liver(drawn):
+    tree = trace_portal_tree(drawn.mask(Structure.PORTAL_VEIN), drawn.mask(Structure.LIVER), drawn.grid)
+    root = tree.points_lps_mm[tree.roots[0]]
+    assert len(tree.roots) == 1
+    assert np.linalg.norm(root - PORTAL[0]) < 6.0
+    assert tree.warnings == ()
+
+
+def test_a_straight_tube_gives_one_branch_on_its_axis_with_its_radius(drawn):
+    tree = trace_portal_tree(drawn.mask(Structure.PORTAL_VEIN), drawn.mask(Structure.LIVER), drawn.grid)
+    assert tree.branch.max() == 0
+    inner = tree.points_lps_mm[5:-5]
+    off_axis = tube_distance_mm(inner, PORTAL) + PORTAL[2]
+    assert off_axis.max() < 0.8
+    assert tree.radius_mm[5:-5].mean() == pytest.approx(PORTAL[2], abs=0.3)
+
+
+def test_the_hepatic_tree_is_rooted_where_it_meets_the_vena_cava(drawn):
+    tree = trace_hepatic_tree(drawn.mask(Structure.HEPATIC_VEINS), drawn.mask(Structure.VENA_CAVA), drawn.grid)
+    assert len(tree.roots) == 1
+    root = tree.points_lps_mm[tree.roots[0]]
+    assert abs(tube_distance_mm(root, CAVA)) < 4.0
+    assert abs(tube_distance_mm(root, HEPATIC) + HEPATIC[2]) < 2.0
+
+
+def test_without_a_vena_cava_the_root_is_assumed_and_the_assumption_is_stated(drawn):
+    tree = trace_hepatic_tree(drawn.mask(Structure.HEPATIC_VEINS), None, drawn.grid)
+    assert "assumed" in tree.warnings[0]
+
+
+def test_a_fork_gives_three_branches_and_every_node_reaches_the_root():
+    tree = trace_portal_tree(*fork())
+    assert tree.branch.max() + 1 == 3
+    assert (tree.parent[1:] < np.arange(1, len(tree.parent))).all(), "parents stand before their children"
+    assert tree.points_lps_mm[tree.roots[0]][0] < -45.0
+
+
+def test_neighbouring_nodes_are_no_further_apart_than_voxels(drawn):
+    tree = trace_portal_tree(*fork())
+    child = np.flatnonzero(tree.parent >= 0)
+    steps = np.linalg.norm(tree.points_lps_mm[child] - tree.points_lps_mm[tree.parent[child]], axis=1)
+    assert steps.max() < 2.0
+
+
+def test_the_path_minimum_runs_from_the_root_down():
+    tree = trace_portal_tree(*fork())
+    values = np.full(len(tree.parent), 9.0)
+    trunk = np.flatnonzero(tree.branch == tree.branch[tree.roots[0]])[10]
+    values[trunk] = 1.5
+    least, where = tree.path_minimum(values)
+    beyond = tree.points_lps_mm[:, 0] > 0
+    assert (least[beyond] == 1.5).all()
+    assert (where[beyond] == trunk).all()
+    assert least[tree.roots[0]] == 9.0, "what lies upstream is not affected"
+
+
+def test_a_gap_in_the_mask_is_bridged_and_reported():
+    mask, liver, grid = fork()
+    mask = mask & ~((simple_case.voxels(grid)[..., 0] > 10) & (simple_case.voxels(grid)[..., 0] < 15))
+    tree = trace_portal_tree(mask, liver, grid)
+    assert len(tree.gaps) == 2
+    assert all(4.0 < gap.length_mm < 8.0 for gap in tree.gaps)
+    assert tree.points_lps_mm[:, 0].max() > 35.0, "the tree goes on beyond the gap"
+
+
+def test_a_piece_too_far_away_is_left_out_and_its_volume_is_reported():
+    mask, liver, grid = fork()
+    where = simple_case.voxels(grid)
+    mask = mask & ~((where[..., 0] > 5) & (where[..., 0] < 5 + 2.5 * LARGEST_BRIDGED_GAP_MM))
+    tree = trace_portal_tree(mask, liver, grid)
+    assert tree.gaps == ()
+    assert tree.left_out_ml > 0.1
+    assert any("left out" in warning for warning in tree.warnings)
+
+
+def test_a_loop_in_the_mask_does_not_become_a_loop_in_the_tree():
+    mask, liver, grid = fork()
+    where = simple_case.voxels(grid)
+    bar = (np.array([36.0, -28.0, 0.2]), np.array([36.0, 28.0, 0.2]), 2.5)
+    tree = trace_portal_tree(mask | (tube_distance_mm(where, bar) <= 0), liver, grid)
+    assert (tree.parent < 0).sum() == 1
+    assert (tree.parent >= 0).sum() == len(tree.parent) - 1
+
+
+def test_thick_slices_do_not_break_a_vein_that_crosses_them():
+    grid = simple_case.grid((0.8, 0.8, 4.0))
+    where = simple_case.voxels(grid)
+    oblique = (np.array([-50.0, 0.0, -30.0]), np.array([50.0, 10.0, 30.0]), 2.0)
+    mask = tube_distance_mm(where, oblique) <= 0
+    tree = trace_portal_tree(mask, np.linalg.norm(where, axis=-1) <= 40, grid)
+    assert tree.gaps == ()
+    assert tree.length_mm == pytest.approx(np.linalg.norm(oblique[1] - oblique[0]), rel=0.12)
+
+
+def test_an_empty_mask_has_no_tree():
+    with pytest.raises(ValueError, match="at least one voxel"):
+        trace_portal_tree(*(np.zeros((4, 4, 4), bool),) * 2, Grid.from_spacing((4, 4, 4), (1, 1, 1)))
