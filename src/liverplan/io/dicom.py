@@ -116,7 +116,8 @@ def choose_series(series: Sequence[SeriesInfo], uid: str | None = None) -> Serie
 def read_series(folder: Path, series_uid: str | None = None) -> Volume:
     """Read one series under `folder` into a volume on its own grid, rescaled (Hounsfield units for CT).
 
-    Slices run along the normal of the image plane. facts: sha256 (of the sorted digests of the slices' files),
+    Slices run along the normal of the image plane. facts: sha256 (over the digests of the
+    slices' files in the order of their positions: names do not matter),
     series_uid, series_description, slice_thickness_mm, phase, modality_source.
     Raises UnreadableInput (no series, unclear choice, damaged files, not CT or MR) and GeometryError (missing,
     duplicate or tilted slices, localizers, mixed sizes, orientations or frames of reference).
@@ -284,7 +285,7 @@ def _require_scan(info: SeriesInfo, slices: Sequence[Slice]) -> None:
 
 
 def _read_voxels(slices: Sequence[Slice]) -> tuple[AnyArray, str]:
-    """(i, j, k) array of the slices in order and the sha256 of their files, whatever their names."""
+    """(i, j, k) array of the slices in order and the sha256 over the digests of their files."""
     whole = all(s.slope.is_integer() and s.intercept.is_integer() for s in slices)
     first = slices[0]
     array = np.empty((first.columns, first.rows, len(slices)), dtype=np.int16 if whole else np.float32, order="F")
@@ -296,7 +297,7 @@ def _read_voxels(slices: Sequence[Slice]) -> tuple[AnyArray, str]:
         array[:, :, k] = pixels.T
         with one.path.open("rb") as file:
             digests.append(hashlib.file_digest(file, "sha256").digest())
-    return array, hashlib.sha256(b"".join(sorted(digests))).hexdigest()
+    return array, hashlib.sha256(b"".join(digests)).hexdigest()
 
 
 def _decode(one: Slice) -> AnyArray:
