@@ -1,5 +1,7 @@
 """The margin mathematics against shapes that can be computed by hand (tests/simple_case.py)."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -96,7 +98,7 @@ def test_a_larger_margin_never_leaves_more(two):
     curve = margin_curve(two[0], [m / 2 for m in range(61)])
     for name in ("flr_percent", "geometric_flr_percent", "remnant_ml"):
         values = [getattr(p, name) for p in curve]
-        assert all(a >= b - 1e-9 for a, b in zip(values, values[1:], strict=False))
+        assert all(a >= b - 1e-9 for a, b in itertools.pairwise(values))
 
 
 def test_the_interval_of_the_remnant_holds_the_remnant(two):
