@@ -16,10 +16,14 @@ import numpy.typing as npt
 from scipy import ndimage
 from skimage.morphology import convex_hull_image
 
+from liverplan.volume import AnyArray
+
 LabelArray = npt.NDArray[np.uint8]
 
 LIVER, SPLEEN, KIDNEY_R, KIDNEY_L, GALLBLADDER, STOMACH, PANCREAS, AORTA, VENA_CAVA, PORTAL = range(1, 11)
-ADRENALS, DUODENUM, SMALL_BOWEL, COLON, OESOPHAGUS, LUNGS, HEART, VERTEBRAE, BONES, MUSCLE, OTHER, OUTLINE = range(11, 23)
+ADRENALS, DUODENUM, SMALL_BOWEL, COLON, OESOPHAGUS, LUNGS, HEART, VERTEBRAE, BONES, MUSCLE, OTHER, OUTLINE = range(
+    11, 23
+)
 FAT, SUBCUTANEOUS, WALL = 23, 24, 25
 LESION, PORTAL_IN, HEPATIC, EDGE = 26, 27, 28, 29
 N_TISSUES = 30
@@ -39,7 +43,7 @@ class Abdomen:
     """Inside of the rib cage and the abdominal wall."""
 
 
-def read_canonical(path: Path) -> tuple[npt.NDArray[np.generic], tuple[float, float, float]]:
+def read_canonical(path: Path) -> tuple[AnyArray, tuple[float, float, float]]:
     """Array in the order L, P, S and its spacing in mm."""
     image = nib.as_closest_canonical(nib.load(path))
     array = np.asarray(image.dataobj)[::-1, ::-1]
@@ -52,10 +56,10 @@ def read_abdomen(path: Path, rng: np.random.Generator, reach_mm: float = 150.0) 
     array, spacing = read_canonical(path)
     labels = array.astype(np.uint8)
     labels[labels == OUTLINE] = 0
-    step = int(round(reach_mm / spacing[0]))
+    step = round(reach_mm / spacing[0])
     levels = np.flatnonzero((labels == LIVER).any(axis=(0, 1)))
     labels = labels[:, :, max(levels[0] - step, 0) : levels[-1] + step]
-    room = int(round(60.0 / spacing[0]))
+    room = round(60.0 / spacing[0])
     labels = np.pad(labels, ((room, room), (room, room), (0, 0)))
     labels, inner = _with_body(labels, spacing[0], rng)
     return Abdomen(path.name.split(".")[0], labels, spacing[0], inner)
@@ -159,7 +163,9 @@ def _without_liver(labels: LabelArray) -> LabelArray:
     source = np.isin(labels, _FILLS_A_GAP)
     box = tuple(
         slice(max(int(h[0]) - 12, 0), int(h[-1]) + 13)
-        for h in (np.flatnonzero((labels == LIVER).any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3))
+        for h in (
+            np.flatnonzero((labels == LIVER).any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)
+        )
     )
     nearest = ndimage.distance_transform_edt(~source[box], return_distances=False, return_indices=True)
     filled = out[box][tuple(nearest)]

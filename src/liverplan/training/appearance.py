@@ -146,7 +146,12 @@ def _noise(labels: t.LabelArray, length_mm: float, spacing_mm: float, rng: np.ra
 
 
 def _paint_fat(
-    hu: FloatVolume, labels: t.LabelArray, coarse: FloatVolume, fine: FloatVolume, spacing_mm: float, rng: np.random.Generator
+    hu: FloatVolume,
+    labels: t.LabelArray,
+    coarse: FloatVolume,
+    fine: FloatVolume,
+    spacing_mm: float,
+    rng: np.random.Generator,
 ) -> None:
     """Unlabelled tissue among the organs: vessels, nodes, bowel that nobody drew."""
     field = _noise(labels, rng.uniform(10, 30), spacing_mm, rng)

@@ -15,8 +15,8 @@ from liverplan.segmentation.networks import NetworkSpec
 class TrainingConfig:
     """A training run. Keys of the file are the names here; unknown keys are refused.
 
-    stage: "locate" or "segment". patch: voxels. steps: the end of the learning-rate schedule. minutes: the schedule ends
-    after this much training time at the latest (None: no limit). real_share: share of samples cut from real scans.
+    stage: "locate" or "segment". patch: voxels. steps: the end of the schedule. minutes: it ends after this
+    much training time at the latest (None: no limit). real_share: share of samples cut from real scans.
     """
 
     stage: str
@@ -32,10 +32,11 @@ class TrainingConfig:
     minutes: float | None = None
     real_share: float = 0.2
     channels: tuple[int, ...] = (16, 32, 64, 128, 256)
+    num_res_units: int = 2
     class_weights: tuple[float, ...] | None = None
     checkpoint_every: int = 100
     validate_every: int = 100
-    threads: int = 2
+    threads: int = 1
 
     @property
     def n_classes(self) -> int:
@@ -43,7 +44,7 @@ class TrainingConfig:
 
     @property
     def network(self) -> NetworkSpec:
-        return NetworkSpec(self.n_classes, self.channels)
+        return NetworkSpec(self.n_classes, self.channels, self.num_res_units)
 
 
 def read_config(path: Path) -> TrainingConfig:

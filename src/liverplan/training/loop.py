@@ -132,7 +132,11 @@ def _validate(trainer: Trainer, validate: Validate, say: Callable[[str], None]) 
 
 
 def _log(trainer: Trainer, values: dict[str, float], say: Callable[[str], None]) -> None:
-    row = {"step": trainer.step, "minutes": round(trainer.seconds / 60, 2), **{k: round(v, 5) for k, v in values.items()}}
+    row = {
+        "step": trainer.step,
+        "minutes": round(trainer.seconds / 60, 2),
+        **{k: round(v, 5) for k, v in values.items()},
+    }
     with (trainer.folder / LOG).open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
     say(json.dumps(row))
@@ -141,4 +145,4 @@ def _log(trainer: Trainer, values: dict[str, float], say: Callable[[str], None])
 def save_atomically(state: Any, path: Path) -> None:
     part = path.with_suffix(f".{os.getpid()}.part")
     torch.save(state, part)
-    os.replace(part, path)
+    part.replace(path)

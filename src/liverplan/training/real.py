@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from liverplan.segmentation.cascade import scaled
 from liverplan.training import losses
 from liverplan.training.anatomies import LabelArray, read_canonical
-from liverplan.training.synthesis import FloatVolume, Patch, Recipe, scaled, smooth_noise
+from liverplan.training.synthesis import FloatVolume, Patch, Recipe, patch_centre, rotation, smooth_noise
 
 LITS117_SPACING_MM = 1.4
 """Not known: chosen so that the crop's liver has an ordinary volume. Appearance only, nothing is measured on it."""
@@ -56,8 +57,8 @@ def _scan(data: Path, image: str, labels: str, liver: int, cava: int, spacing_mm
 
 
 def _lits117(data: Path, spacing_mm: float) -> RealScan:
-    image = np.load(gzip.open(data / "lits117/img_117.npy.gz"))
-    truth = np.load(gzip.open(data / "lits117/lab_117.npy.gz"))
+    with gzip.open(data / "lits117/img_117.npy.gz") as image_file, gzip.open(data / "lits117/lab_117.npy.gz") as file:
+        image, truth = np.load(image_file), np.load(file)
     codes = np.full(truth.shape, losses.NOT_LIVER, dtype=np.uint8)
     codes[truth == 1] = losses.HEALTHY_OR_VESSEL
     codes[truth == 2] = 2
@@ -83,12 +84,10 @@ def _liver_only(scan: RealScan) -> RealScan:
 
 def cut_real_patch(scan: RealScan, recipe: Recipe, rng: np.random.Generator) -> Patch:
     """A patch around a random place, rotated, scaled, its contrast and brightness varied; air where the scan ends."""
-    from liverplan.training.synthesis import _centre, _rotation
-
     liver = np.isin(scan.codes, (1, 2, losses.LIVER_OR_INSIDE, losses.HEALTHY_OR_VESSEL))
     body = (scan.hounsfield > -300).astype(np.uint8) * 2
-    centre = _centre(np.where(liver, np.uint8(1), body), recipe, rng)
-    matrix = _rotation(rng.normal(0.0, np.radians(7.0), 3)) * rng.uniform(0.85, 1.2, 3)
+    centre = patch_centre(np.where(liver, np.uint8(1), body), recipe, rng)
+    matrix = rotation(rng.normal(0.0, np.radians(7.0), 3)) * rng.uniform(0.85, 1.2, 3)
     axes = [np.arange(n) - (n - 1) / 2 for n in recipe.shape]
     grid = np.stack(np.meshgrid(*axes, indexing="ij"))
     where = np.tensordot(matrix, grid, axes=1) + centre[:, None, None, None]
@@ -107,5 +106,5 @@ def read_validation(data: Path, spacing_mm: float) -> tuple[FloatVolume, npt.NDA
     """lits0 at `spacing_mm`: HU and the whole liver."""
     image, spacing = read_canonical(data / "lits0/ct.nii.gz")
     couinaud, _ = read_canonical(data / "lits0/couinaud.nii.gz")
-    scan = _resampled("lits0", image.astype(np.float32), (couinaud > 0).astype(np.uint8), spacing, spacing_mm)
+    scan = _resampled("lits0", image.astype(np.float32), np.asarray(couinaud > 0, dtype=np.uint8), spacing, spacing_mm)
     return scan.hounsfield, scan.codes > 0

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator
+import os
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Full
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,6 @@ from liverplan.errors import InputError
 from liverplan.training.config import TrainingConfig
 from liverplan.training.real import RealScan, cut_real_patch, read_real_scans
 from liverplan.training.synthesis import LOCATE_CLASSES, SEGMENT_CLASSES, Patch, Recipe, draw_patch
-
 
 FOLDERS = {"locate": "locate", "segment": "vessels"}
 """Folder of the label bank that each stage learns from."""
@@ -47,7 +48,9 @@ class SampleSource:
     def recipe(self) -> Recipe:
         if self.config.stage == "locate":
             return Recipe(self.config.patch, self.config.spacing_mm, LOCATE_CLASSES, drawn_vessels=True)
-        return Recipe(self.config.patch, self.config.spacing_mm, SEGMENT_CLASSES, 0.85, max_lesions=5, deformation_mm=5.0)
+        return Recipe(
+            self.config.patch, self.config.spacing_mm, SEGMENT_CLASSES, 0.85, max_lesions=5, deformation_mm=5.0
+        )
 
     def draw(self, number: int) -> Patch:
         """The sample with this number."""
@@ -57,7 +60,7 @@ class SampleSource:
         return draw_patch(self.maps[int(rng.integers(len(self.maps)))], self.recipe, rng)
 
 
-def drawn_ahead(source: SampleSource, first: int, ahead: int = 6) -> Iterator[Patch]:
+def drawn_ahead(source: SampleSource, first: int, ahead: int = 6) -> Generator[Patch]:
     """Samples `first`, `first` + 1, ... drawn by one process of their own."""
     context = multiprocessing.get_context("fork")
     queue: Any = context.Queue(ahead)
@@ -74,10 +77,13 @@ def drawn_ahead(source: SampleSource, first: int, ahead: int = 6) -> Iterator[Pa
 
 
 def _fill(source: SampleSource, first: int, queue: Any) -> None:
-    number = first
-    while True:
+    queue.cancel_join_thread()
+    number, parent = first, os.getppid()
+    while os.getppid() == parent:
         try:
-            queue.put(source.draw(number))
+            queue.put(source.draw(number), timeout=60)
+        except Full:
+            continue
         except Exception as error:
             queue.put(error)
             return

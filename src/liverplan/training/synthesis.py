@@ -12,19 +12,17 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from liverplan.segmentation.cascade import scaled
 from liverplan.training import anatomies as tissue
 from liverplan.training.anatomies import N_TISSUES, LabelArray
-from liverplan.training.appearance import AIR_HU, Look, draw_look, paint
+from liverplan.training.appearance import AIR_HU, draw_look, paint
 
 FloatVolume = npt.NDArray[np.float32]
-
-HU_WINDOW = (-150.0, 250.0)
-"""Attenuation that the networks see, mapped linearly to [-1, 1] and clipped."""
 
 
 @dataclass(frozen=True)
 class Patch:
-    """image: float32 in [-1, 1]. target: uint8 codes of `losses.CODES`, same shape."""
+    """image: float32 in [-1, 1]. target: uint8 codes of `losses`, same shape."""
 
     image: FloatVolume
     target: LabelArray
@@ -41,12 +39,6 @@ class Recipe:
     max_lesions: int = 4
     deformation_mm: float = 6.0
     drawn_vessels: bool = False
-
-
-def scaled(hounsfield: FloatVolume) -> FloatVolume:
-    """Hounsfield units to the networks' [-1, 1]."""
-    low, high = HU_WINDOW
-    return np.asarray(np.clip((hounsfield - low) * (2.0 / (high - low)) - 1.0, -1.0, 1.0), dtype=np.float32)
 
 
 def draw_patch(labels: LabelArray, recipe: Recipe, rng: np.random.Generator) -> Patch:
@@ -66,9 +58,9 @@ def draw_patch(labels: LabelArray, recipe: Recipe, rng: np.random.Generator) -> 
 
 def _moved(labels: LabelArray, recipe: Recipe, rng: np.random.Generator) -> LabelArray:
     """Labels seen through a random rotation, scaling and smooth deformation; EDGE outside the map."""
-    centre = _centre(labels, recipe, rng)
+    centre = patch_centre(labels, recipe, rng)
     angles = rng.normal(0.0, np.radians(6.0), 3)
-    matrix = _rotation(angles) * rng.uniform(0.86, 1.18, 3)
+    matrix = rotation(angles) * rng.uniform(0.86, 1.18, 3)
     axes = [np.arange(n, dtype=np.float32) - (n - 1) / 2 for n in recipe.shape]
     grid = np.stack(np.meshgrid(*axes, indexing="ij"))
     where = np.tensordot(matrix.astype(np.float32), grid, axes=1) + centre.astype(np.float32)[:, None, None, None]
@@ -88,7 +80,7 @@ def _gathered(labels: LabelArray, where: FloatVolume) -> LabelArray:
     return np.where(inside, labels[index[0], index[1], index[2]], tissue.EDGE).astype(np.uint8)
 
 
-def _centre(labels: LabelArray, recipe: Recipe, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+def patch_centre(labels: LabelArray, recipe: Recipe, rng: np.random.Generator) -> npt.NDArray[np.float64]:
     """Around a liver voxel, or anywhere in the body; never so far that the patch is mostly outside."""
     half = np.array(recipe.shape) / 2
     liver = rng.random() < recipe.liver_centred
@@ -100,7 +92,7 @@ def _centre(labels: LabelArray, recipe: Recipe, rng: np.random.Generator) -> npt
     return np.asarray(np.clip(pick, low, high))
 
 
-def _rotation(angles: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def rotation(angles: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     from scipy.spatial.transform import Rotation
 
     return np.asarray(Rotation.from_euler("xyz", angles).as_matrix())
@@ -173,8 +165,10 @@ def _lesion(
     axes = half * rng.uniform(0.75, 1.2, 3)
     reach = int(np.ceil(half * 1.7)) + 1
     box = tuple(slice(max(int(c) - reach, 0), min(int(c) + reach + 1, n)) for c, n in zip(centre, shape, strict=True))
-    grid = np.stack(np.meshgrid(*[np.arange(b.start, b.stop) - c for b, c in zip(box, centre, strict=True)], indexing="ij"))
-    turned = np.tensordot(_rotation(rng.uniform(0, np.pi, 3)), grid, axes=1)
+    grid = np.stack(
+        np.meshgrid(*[np.arange(b.start, b.stop) - c for b, c in zip(box, centre, strict=True)], indexing="ij")
+    )
+    turned = np.tensordot(rotation(rng.uniform(0, np.pi, 3)), grid, axes=1)
     radius = np.sqrt(sum((turned[a] / axes[a]) ** 2 for a in range(3)))
     rough = smooth_noise(radius.shape, max(half * 0.7, 2.0), rng)
     radius = radius * (1.0 + rng.uniform(0.03, 0.16) * rough)
@@ -223,5 +217,3 @@ LOCATE_CLASSES = classes_for({tissue.LIVER: 1, tissue.LESION: 1, tissue.PORTAL_I
 SEGMENT_CLASSES = classes_for(
     {tissue.LIVER: 1, tissue.LESION: 2, tissue.PORTAL_IN: 3, tissue.PORTAL: 3, tissue.HEPATIC: 4, tissue.VENA_CAVA: 5}
 )
-
-__all__ = ["LOCATE_CLASSES", "SEGMENT_CLASSES", "Look", "Patch", "Recipe", "draw_patch", "scaled"]

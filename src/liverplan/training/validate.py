@@ -5,24 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
+from liverplan.segmentation.cascade import scaled
 from liverplan.segmentation.windows import class_scores, labels_of
 from liverplan.training.config import TrainingConfig
 from liverplan.training.loop import Validate
 from liverplan.training.real import read_validation
 from liverplan.training.samples import SampleSource
-from liverplan.training.synthesis import Patch, scaled
+from liverplan.training.synthesis import Patch
 from liverplan.volume import bounding_box
 
 _SYNTHETIC = 12
 
 
 def validator(config: TrainingConfig, source: SampleSource, data: Path) -> Validate:
-    """A function of the network: Dice of the real liver, mean Dice per class on fixed synthetic patches, and a score."""
+    """A function of the network: Dice of the real liver and per class on synthetic patches, and a score."""
     image, liver = read_validation(data, config.spacing_mm)
     if config.stage == "segment":
-        margin = int(round(15 / config.spacing_mm))
+        margin = round(15 / config.spacing_mm)
         box = bounding_box(liver, (margin, margin, margin))
         image, liver = image[box], liver[box]
     held = [source.draw(10**9 + n) for n in range(_SYNTHETIC)] if config.stage == "segment" else []
@@ -34,7 +36,7 @@ def validator(config: TrainingConfig, source: SampleSource, data: Path) -> Valid
         for code in range(1, config.n_classes):
             scores[f"lits0_ml_{code}"] = float((guess == code).sum() * config.spacing_mm**3 / 1000)
         synthetic = _synthetic(network, held, config)
-        means = [v for k, v in synthetic.items() if not np.isnan(v)]
+        means = list(synthetic.values())
         return {**scores, **synthetic, "score": scores["lits0_liver"] + (float(np.mean(means)) if means else 0.0)}
 
     return validate
@@ -53,7 +55,7 @@ def _synthetic(network: torch.nn.Module, patches: list[Patch], config: TrainingC
     return {f"synthetic_{c}": float(np.mean(v)) for c, v in per_class.items() if v}
 
 
-def dice(first: np.ndarray, second: np.ndarray) -> float:
+def dice(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -> float:
     """Dice overlap of two masks; 1 when both are empty."""
     size = int(first.sum()) + int(second.sum())
     return 1.0 if size == 0 else 2.0 * int((first & second).sum()) / size

@@ -46,7 +46,7 @@ def with_vessels(
     labels: LabelArray, segments: LabelArray | None, spacing_mm: float, rng: np.random.Generator
 ) -> LabelArray | None:
     """The map with portal and hepatic trees; None when the liver offers no hilum or no vena cava beside it."""
-    margin = int(round(_REACH_MM / spacing_mm))
+    margin = round(_REACH_MM / spacing_mm)
     box = bounding_box(labels == t.LIVER, (margin, margin, margin))
     grown = _grown(labels[box], None if segments is None else segments[box], spacing_mm, rng)
     if grown is None:
@@ -129,7 +129,9 @@ def _confluence(
         return None
     level = max(int(levels[-1] - rng.uniform(2, 10) / spacing_mm), int(levels[0]))
     here = np.argwhere(cava[:, :, level])
-    return None if len(here) == 0 else np.array([*here.mean(0), level]) * spacing_mm
+    if len(here) == 0:
+        return None
+    return np.asarray(np.array([*here.mean(0), level]) * spacing_mm, dtype=np.float64)
 
 
 def _hepatic_trees(
@@ -205,7 +207,7 @@ def _tree_distance(tree: Tree, liver: npt.NDArray[np.bool_], spacing_mm: float) 
     axis[tuple(index.T)] = False
     near = np.argwhere(ndimage.distance_transform_edt(axis) * spacing_mm < tree.radius_mm.max() + 3.0)
     distance = np.full(liver.shape, 50.0, dtype=np.float32)
-    distance[tuple(near.T)] = tree.distance_mm(near * spacing_mm)
+    distance[tuple(near.T)] = tree.distance_mm(np.asarray(near * spacing_mm, dtype=np.float64))
     return distance
 
 

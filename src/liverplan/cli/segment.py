@@ -1,0 +1,74 @@
+"""`liverplan segment`: masks of liver, lesions and vessels from an image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from liverplan import RESEARCH_USE_ONLY
+from liverplan.cli.console import AsJson, Console, Quiet
+from liverplan.cli.plan import Device, Modality
+
+if TYPE_CHECKING:
+    from liverplan.volume import Segmentation
+
+_HELP = f"""Segment liver, lesions, portal vein, hepatic veins and vena cava on a CT.
+
+Writes OUT/segmentation/NAME.nii.gz on the image's own grid. {RESEARCH_USE_ONLY}
+
+Example:
+  liverplan segment scan.nii.gz -o out
+"""
+
+
+def register(app: typer.Typer) -> None:
+    app.command("segment", help=_HELP)(segment)
+
+
+def segment(
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="The scan: a DICOM folder or one image file.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="OUT", help="Folder for segmentation/*.nii.gz.")],
+    series: Annotated[
+        str | None, typer.Option(metavar="UID", help="DICOM series, when the folder has several.")
+    ] = None,
+    modality: Annotated[Modality | None, typer.Option(help="CT or MR, for files that do not say.")] = None,
+    model: Annotated[str | None, typer.Option(metavar="NAME|DIR", help="Segmentation model.")] = None,
+    device: Annotated[Device, typer.Option(help="Where the network runs.")] = Device.AUTO,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    from liverplan.io.images import read_image
+    from liverplan.io.writing import write_segmentation
+    from liverplan.segmentation import segment as segment_volume
+
+    console = Console(quiet, as_json)
+    with console.progress("segmenting") as progress:
+        volume = read_image(image, series, modality.value if modality else None)
+        result = segment_volume(volume, model, device.value, progress)
+        progress(0.9, "writing masks")
+        paths = write_segmentation(result, out / "segmentation")
+    for name, volume_ml in volumes_ml(result).items():
+        console.say(f"{name}: {volume_ml:.1f} mL")
+    for note in result.notes:
+        console.say(f"note: {note}")
+    console.say(f"masks: {(out / 'segmentation').resolve()}")
+    console.result(payload(result, paths))
+
+
+def volumes_ml(segmentation: Segmentation) -> dict[str, float]:
+    """Volume of every structure that was looked for and drawn, mL."""
+    voxel_ml = segmentation.grid.voxel_ml
+    return {s.value: float((mask > 0).sum()) * voxel_ml for s, mask in segmentation.masks.items()}
+
+
+def payload(segmentation: Segmentation, paths: list[Path]) -> dict[str, Any]:
+    """What `--json` prints."""
+    return {
+        "research_use_only": True,
+        "model": dict(segmentation.model or {}),
+        "volumes_ml": volumes_ml(segmentation),
+        "files": [str(path) for path in paths],
+        "notes": list(segmentation.notes),
+    }

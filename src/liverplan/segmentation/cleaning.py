@@ -1,0 +1,95 @@
+"""From class labels to masks of structures: one liver without holes, lesions inside it, no islands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from liverplan.anatomy import Structure
+from liverplan.segmentation.cascade import LARGEST_LIVER_ML, SMALLEST_LIVER_ML, largest_piece, no_liver
+from liverplan.segmentation.resampling import Spacing
+from liverplan.volume import BoolArray
+
+Labels = npt.NDArray[np.uint8]
+
+LEAST_LESION_ML = 0.065
+"""A sphere of 5 mm: smaller spots are noise to this model."""
+LEAST_PIECE_ML = {Structure.PORTAL_VEIN: 0.3, Structure.HEPATIC_VEINS: 0.3, Structure.VENA_CAVA: 1.0}
+"""Connected pieces of vessels below this are dropped."""
+PLAUSIBLE_ML = {
+    Structure.PORTAL_VEIN: (4.0, 150.0),
+    Structure.HEPATIC_VEINS: (4.0, 150.0),
+    Structure.VENA_CAVA: (8.0, 200.0),
+}
+"""A structure outside this range is left out, so that what rests on it is undetermined and never wrong."""
+_CLASS = {
+    Structure.LESIONS: 2,
+    Structure.PORTAL_VEIN: 3,
+    Structure.HEPATIC_VEINS: 4,
+    Structure.VENA_CAVA: 5,
+}
+
+
+def clean(labels: Labels, spacing_mm: Spacing) -> tuple[dict[Structure, BoolArray], list[str]]:
+    """Masks by structure and notes on what was left out. labels: classes 0 to 5.
+
+    Raises SegmentationRefused when what remains of the liver is not one.
+    """
+    voxel_ml = float(np.prod(spacing_mm)) / 1000.0
+    liver = whole_liver(labels, spacing_mm)
+    liver_ml = float(liver.sum()) * voxel_ml
+    if not SMALLEST_LIVER_ML <= liver_ml <= LARGEST_LIVER_ML:
+        raise no_liver(f"{liver_ml:.0f} mL that look like liver")
+    masks, notes = {Structure.LIVER: liver}, list[str]()
+    masks[Structure.LESIONS] = without_islands(
+        (labels == _CLASS[Structure.LESIONS]) & liver, LEAST_LESION_ML / voxel_ml
+    )
+    for structure, (low, high) in PLAUSIBLE_ML.items():
+        mask = without_islands(labels == _CLASS[structure], LEAST_PIECE_ML[structure] / voxel_ml)
+        volume_ml = float(mask.sum()) * voxel_ml
+        if low <= volume_ml <= high:
+            masks[structure] = mask
+        else:
+            notes.append(
+                f"{structure.title}: the model found {volume_ml:.1f} mL, outside the plausible {low:.0f} to "
+                f"{high:.0f} mL; left out, so what depends on it is undetermined."
+            )
+    return masks, notes
+
+
+def whole_liver(labels: Labels, spacing_mm: Spacing) -> BoolArray:
+    """Parenchyma and lesions, the largest piece, with the vessels and gaps that it encloses."""
+    core = largest_piece(_opened(np.isin(labels, (1, 2))))
+    within = np.isin(labels, (3, 4)) & _surrounded(core, spacing_mm)
+    liver = largest_piece(core | within)
+    return np.asarray(ndimage.binary_fill_holes(liver))
+
+
+def _opened(mask: BoolArray) -> BoolArray:
+    """Bridges of a voxel's width cut."""
+    return np.asarray(ndimage.binary_dilation(ndimage.binary_erosion(mask), mask=mask))
+
+
+def _surrounded(core: BoolArray, spacing_mm: Spacing, reach_mm: float = 9.0) -> BoolArray:
+    """Where most of the neighbourhood is liver: inside the organ, not at its hilum's mouth."""
+    size = [max(1, 2 * round(reach_mm / s / 2) + 1) for s in spacing_mm]
+    share = ndimage.uniform_filter(core.astype(np.float32), size)
+    return np.asarray(share > 0.45)
+
+
+def without_islands(mask: BoolArray, least_voxels: float) -> BoolArray:
+    """Connected pieces (26 neighbours) of at least that many voxels."""
+    parts, count = ndimage.label(mask, np.ones((3, 3, 3)))
+    keep = np.bincount(parts.ravel(), minlength=count + 1) >= least_voxels
+    keep[0] = False
+    return np.asarray(keep[parts])
+
+
+def cut_off(liver: BoolArray, box: Sequence[slice], shape: tuple[int, ...]) -> list[str]:
+    """A note when the liver reaches the first or last slice of the scan."""
+    levels = np.flatnonzero(liver.any(axis=(0, 1))) + box[2].start
+    ends = [end for end, level in (("lower", 0), ("upper", shape[2] - 1)) if level in (levels[0], levels[-1])]
+    return [f"The liver reaches the {' and '.join(ends)} end of the scan: part of it may be missing."] if ends else []

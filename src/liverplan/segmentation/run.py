@@ -1,0 +1,63 @@
+"""From a volume to a segmentation: modality, model, cascade, cleaning, and back to the input's voxel order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from liverplan.anatomy import Structure
+from liverplan.errors import SegmentationRefused
+from liverplan.segmentation.cascade import choose_device, label_liver, no_liver
+from liverplan.segmentation.cleaning import clean, cut_off
+from liverplan.segmentation.models import find_model
+from liverplan.volume import BoolArray, Grid, Reorientation, Segmentation, Volume
+
+_AIR_BELOW_HU = -300.0
+"""A CT of a person has air around or in it; values that never fall below this are no Hounsfield units."""
+
+
+def segment_volume(
+    volume: Volume,
+    model: str | Path | None,
+    device: str,
+    progress: Callable[[float, str], None] | None,
+) -> Segmentation:
+    """See `liverplan.segmentation.segment`."""
+    chosen = find_model(model)
+    _require_ct(volume)
+    upright = volume.canonical()
+    labelled = label_liver(upright, chosen, choose_device(device), progress or (lambda fraction, stage: None))
+    masks, notes = clean(labelled.labels, upright.grid.spacing_mm)
+    notes = [*cut_off(masks[Structure.LIVER], labelled.box, upright.grid.shape), *notes]
+    turn = Reorientation.to_lps(volume.grid)
+    whole = {s: _restored(m, labelled.box, upright.grid, turn) for s, m in masks.items()}
+    return Segmentation(volume.grid, whole, "model", {"name": chosen.name, "sha256": chosen.sha256}, (_WARNING, *notes))
+
+
+_WARNING = (
+    "Segmented by a research model trained mostly on synthetic images: check every outline against the scan before "
+    "using a number."
+)
+
+
+def _restored(
+    mask: BoolArray, box: tuple[slice, slice, slice], upright: Grid, turn: Reorientation
+) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    """The mask of a box, in the whole image and the order in which it was stored."""
+    whole = np.zeros(upright.shape, dtype=np.uint8)
+    whole[box] = mask
+    return np.ascontiguousarray(turn.undo(whole))
+
+
+def _require_ct(volume: Volume) -> None:
+    if volume.modality == "MR":
+        raise SegmentationRefused(
+            "the shipped model cannot segment MR",
+            got="an MR image",
+            wanted="a contrast-enhanced CT",
+            do="Give masks with --segmentation.",
+        )
+    if float(volume.array.min()) > _AIR_BELOW_HU:
+        raise no_liver(f"values from {volume.array.min():g} up, without air")

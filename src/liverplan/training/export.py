@@ -1,0 +1,256 @@
+"""A trained network becomes a MONAI bundle, and a line in the registry of its models folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from liverplan import __version__
+from liverplan.segmentation.cascade import HU_WINDOW
+from liverplan.segmentation.models import DEFAULT_MODEL, REGISTRY, file_sha256
+from liverplan.training.config import TrainingConfig
+from liverplan.training.loop import save_atomically
+
+BUNDLES = {"locate": "liverplan_locate_segmentation", "segment": "liverplan_ct_segmentation"}
+CLASSES = {
+    "locate": ("background", "liver"),
+    "segment": ("background", "liver", "lesions", "portal vein", "hepatic veins", "inferior vena cava"),
+}
+TITLES = {
+    "locate": "Liver in a whole CT at 3 mm",
+    "segment": "Liver, lesions, portal vein, hepatic veins and vena cava in the liver's box at 1.5 mm",
+}
+TRAINED_ON = (
+    "TotalSegmentator data set, multi-organ label maps and two CT (CC BY 4.0)",
+    "Couinaud label maps of LiTS livers (MSD, CC BY-SA 4.0)",
+    "LiTS volume 117, a crop (LiTS CC BY-NC-ND 4.0, MSD CC BY-SA 4.0)",
+    "AMOS, two CT slabs (CC BY 4.0)",
+    "synthetic vessels, lesions and image appearance",
+)
+LICENCE = "research use only; see docs/README.md of the bundles for the licences of the training data"
+SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
+WINDOW = (96, 96, 96)
+OVERLAP = 0.25
+
+
+def write_bundle(config: TrainingConfig, weights: Mapping[str, torch.Tensor], models: Path) -> Path:
+    """Write one stage's bundle under `models` and its hashes into the registry there. Returns the bundle's folder."""
+    bundle = models / BUNDLES[config.stage]
+    for folder in ("configs", "models", "docs"):
+        (bundle / folder).mkdir(parents=True, exist_ok=True)
+    half = {name: tensor.detach().cpu().half() for name, tensor in weights.items()}
+    save_atomically(half, bundle / "models" / "model.pt")
+    _write_json(bundle / "configs" / "inference.json", inference(config))
+    _write_json(bundle / "configs" / "metadata.json", metadata(config))
+    write_text(bundle / "configs" / "logging.conf", _LOGGING)
+    register(config.stage, bundle, models)
+    return bundle
+
+
+def register(stage: str, bundle: Path, models: Path) -> None:
+    """Write the sha256 of the bundle's files into the registry; other stages stay as they are."""
+    path = models / REGISTRY
+    old: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    stages: dict[str, Any] = old.get("models", {}).get(DEFAULT_MODEL, {}).get("stages", {})
+    files = ("models/model.pt", "configs/inference.json")
+    stages[stage] = {"bundle": bundle.name, "sha256": {name: file_sha256(bundle / name) for name in files}}
+    lines = [
+        "# Models of this folder. Weights load only when their sha256 is the one written here.",
+        f"[models.{DEFAULT_MODEL}]",
+        f"title = {json.dumps('CT: liver, lesions, portal vein, hepatic veins, vena cava (research preview)')}",
+        f"version = {json.dumps(__version__)}",
+        'modality = "CT"',
+        f"licence = {json.dumps(LICENCE)}",
+        f"trained_on = {json.dumps(list(TRAINED_ON))}",
+    ]
+    for name, entry in sorted(stages.items()):
+        lines += ["", f"[models.{DEFAULT_MODEL}.stages.{name}]", f"bundle = {json.dumps(entry['bundle'])}"]
+        lines += [f"[models.{DEFAULT_MODEL}.stages.{name}.sha256]"]
+        lines += [f"{json.dumps(file)} = {json.dumps(digest)}" for file, digest in sorted(entry["sha256"].items())]
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def inference(config: TrainingConfig) -> dict[str, Any]:
+    """`configs/inference.json`: self-contained, as MONAI Label and MONAI Deploy want it."""
+    return {
+        "imports": ["$import glob", "$import os", "$import torch"],
+        "bundle_root": ".",
+        "dataset_dir": "/workspace/data",
+        "output_dir": "$@bundle_root + '/eval'",
+        "data_list": "$[{'image': path} for path in sorted(glob.glob(os.path.join(@dataset_dir, '*.nii.gz')))]",
+        "device": "$torch.device('cuda' if torch.cuda.is_available() else 'cpu')",
+        "spacing_mm": config.spacing_mm,
+        "window": list(WINDOW),
+        "overlap": OVERLAP,
+        "network_def": config.network.definition(),
+        "network": "$@network_def.to(@device)",
+        "preprocessing": {"_target_": "Compose", "transforms": _preprocessing(config)},
+        "dataset": {"_target_": "Dataset", "data": "@data_list", "transform": "@preprocessing"},
+        "dataloader": {"_target_": "DataLoader", "dataset": "@dataset", "batch_size": 1, "num_workers": 0},
+        "inferer": {
+            "_target_": "SlidingWindowInferer",
+            "roi_size": "@window",
+            "sw_batch_size": 1,
+            "overlap": "@overlap",
+            "mode": "gaussian",
+            "padding_mode": "constant",
+            "cval": -1.0,
+        },
+        "postprocessing": {"_target_": "Compose", "transforms": _postprocessing()},
+        "handlers": [
+            {
+                "_target_": "CheckpointLoader",
+                "load_path": "$@bundle_root + '/models/model.pt'",
+                "load_dict": {"model": "@network"},
+                "map_location": "@device",
+            }
+        ],
+        "evaluator": {
+            "_target_": "SupervisedEvaluator",
+            "device": "@device",
+            "val_data_loader": "@dataloader",
+            "network": "@network",
+            "inferer": "@inferer",
+            "postprocessing": "@postprocessing",
+            "val_handlers": "@handlers",
+        },
+        "evaluating": ["$@evaluator.run()"],
+        "run": ["$@evaluator.run()"],
+    }
+
+
+def _preprocessing(config: TrainingConfig) -> list[dict[str, Any]]:
+    return [
+        {"_target_": "LoadImaged", "keys": "image"},
+        {"_target_": "EnsureChannelFirstd", "keys": "image"},
+        {"_target_": "Orientationd", "keys": "image", "axcodes": "LPS"},
+        {"_target_": "Spacingd", "keys": "image", "pixdim": [config.spacing_mm] * 3, "mode": "bilinear"},
+        {
+            "_target_": "ScaleIntensityRanged",
+            "keys": "image",
+            "a_min": HU_WINDOW[0],
+            "a_max": HU_WINDOW[1],
+            "b_min": -1.0,
+            "b_max": 1.0,
+            "clip": True,
+        },
+        {"_target_": "EnsureTyped", "keys": "image"},
+    ]
+
+
+def _postprocessing() -> list[dict[str, Any]]:
+    return [
+        {"_target_": "AsDiscreted", "keys": "pred", "argmax": True},
+        {
+            "_target_": "Invertd",
+            "keys": "pred",
+            "transform": "@preprocessing",
+            "orig_keys": "image",
+            "nearest_interp": True,
+            "to_tensor": True,
+        },
+        {
+            "_target_": "SaveImaged",
+            "keys": "pred",
+            "output_dir": "@output_dir",
+            "output_dtype": "uint8",
+            "output_postfix": "seg",
+            "separate_folder": False,
+        },
+    ]
+
+
+def metadata(config: TrainingConfig) -> dict[str, Any]:
+    """`configs/metadata.json` in MONAI's schema."""
+    names = CLASSES[config.stage]
+    return {
+        "schema": SCHEMA,
+        "version": __version__,
+        "changelog": {__version__: "first weights"},
+        "monai_version": version("monai"),
+        "pytorch_version": version("torch").split("+")[0],
+        "numpy_version": version("numpy"),
+        "required_packages_version": {"nibabel": version("nibabel"), "pytorch-ignite": "0.5.0"},
+        "name": TITLES[config.stage],
+        "task": TITLES[config.stage],
+        "description": "Residual UNet, trained mostly on synthetic images. Research use only, not a medical device.",
+        "authors": "The liverplan authors",
+        "copyright": "The liverplan authors",
+        "data_source": "; ".join(TRAINED_ON),
+        "data_type": "nibabel",
+        "image_classes": "one channel, CT in Hounsfield units",
+        "label_classes": "one channel, " + ", ".join(f"{n} {name}" for n, name in enumerate(names)),
+        "pred_classes": f"{len(names)} channels, one per class",
+        "eval_metrics": {},
+        "intended_use": "Research only. Outlines need a reader's check before any number is used.",
+        "references": ["Billot et al., SynthSeg, Med Image Anal 2023;86:102789"],
+        "network_data_format": {
+            "inputs": {
+                "image": {
+                    "type": "image",
+                    "format": "hounsfield",
+                    "modality": "CT",
+                    "num_channels": 1,
+                    "spatial_shape": list(WINDOW),
+                    "dtype": "float32",
+                    "value_range": [-1, 1],
+                    "is_patch_data": True,
+                    "channel_def": {"0": "image"},
+                }
+            },
+            "outputs": {
+                "pred": {
+                    "type": "image",
+                    "format": "segmentation",
+                    "num_channels": len(names),
+                    "spatial_shape": list(WINDOW),
+                    "dtype": "float32",
+                    "value_range": [0, 1],
+                    "is_patch_data": True,
+                    "channel_def": {str(n): name for n, name in enumerate(names)},
+                }
+            },
+        },
+    }
+
+
+_LOGGING = """[loggers]
+keys=root
+
+[handlers]
+keys=consoleHandler
+
+[formatters]
+keys=fullFormatter
+
+[logger_root]
+level=INFO
+handlers=consoleHandler
+
+[handler_consoleHandler]
+class=StreamHandler
+level=INFO
+formatter=fullFormatter
+args=(sys.stdout,)
+
+[formatter_fullFormatter]
+format=%(asctime)s - %(name)s - %(levelname)s - %(message)s
+"""
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    part = path.with_suffix(f".{os.getpid()}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
