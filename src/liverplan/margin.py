@@ -313,37 +313,33 @@ def _tree_loss(tree: VesselTree | None, lesions: tuple[Lesion, ...], cells: Cell
 
 def _curve_point(field: LossField, margin_mm: float) -> CurvePoint:
     removed_at, portal, hepatic = field.parts_mm()
-    volume, cells = field.cells.volume_ml, field.cells
-    gone = removed_at <= margin_mm
-    removed = float(volume[gone].sum())
+    volume = field.cells.volume_ml
+    kept = removed_at > margin_mm
+    cut_off = portal <= margin_mm if portal is not None else None
+    stagnant = hepatic <= margin_mm if hepatic is not None else None
+    both = cut_off & stagnant if cut_off is not None and stagnant is not None else None
+    either = cut_off | stagnant if cut_off is not None and stagnant is not None else None
+
+    def kept_ml(where: BoolArray | None) -> float | None:
+        return None if where is None else float(volume[kept & where].sum())
+
+    # Every remnant is summed over what is kept, never subtracted: value and interval agree to the last digit.
     low, high = margin_mm + field.half_width_mm, margin_mm - field.half_width_mm
-    devascularised = congested = both = functional = flr = flr_low = flr_high = None
-    if portal is not None:
-        devascularised = float(volume[~gone & (portal <= margin_mm)].sum())
-    if hepatic is not None:
-        congested = float(volume[~gone & (hepatic <= margin_mm)].sum())
-    if portal is not None and hepatic is not None and devascularised is not None and congested is not None:
-        both = float(volume[~gone & (portal <= margin_mm) & (hepatic <= margin_mm)].sum())
-        functional = max(cells.liver_ml - removed - devascularised - congested + both, 0.0)
-        flr, flr_low, flr_high = (
-            _share(cells, functional),
-            flr_percent(field, low, True),
-            flr_percent(field, high, True),
-        )
+    flr = [flr_percent(field, m, True) if field.functional else None for m in (margin_mm, low, high)]
     return CurvePoint(
-        margin_mm,
-        removed,
-        cells.liver_ml - removed,
-        _share(cells, cells.liver_ml - removed),
-        flr_percent(field, low, False),
-        flr_percent(field, high, False),
-        devascularised,
-        congested,
-        both,
-        functional,
-        flr,
-        flr_low,
-        flr_high,
+        margin_mm=margin_mm,
+        removed_ml=float(volume[~kept].sum()),
+        remnant_ml=float(volume[kept].sum()),
+        geometric_flr_percent=flr_percent(field, margin_mm, False),
+        geometric_flr_low_percent=flr_percent(field, low, False),
+        geometric_flr_high_percent=flr_percent(field, high, False),
+        devascularised_ml=kept_ml(cut_off),
+        congested_ml=kept_ml(stagnant),
+        devascularised_and_congested_ml=kept_ml(both),
+        functional_remnant_ml=kept_ml(None if either is None else ~either),
+        flr_percent=flr[0],
+        flr_low_percent=flr[1],
+        flr_high_percent=flr[2],
     )
 
 
