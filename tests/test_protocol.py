@@ -317,6 +317,12 @@ def test_a_composite_criterion_reports_its_parts() -> None:
     assert (i7["outcome"], i7["limit"], i7["unit"]) == ("not_met", 7.0, "mm")
 
 
+def test_every_limit_is_also_given_in_words() -> None:
+    criteria = {c["id"]: c["required"] for c in decide(TRIAL, {}).to_json()["criteria"]}
+    assert (criteria["I5"], criteria["I6"], criteria["I7"]) == ("at most 5", "none or resected r0", "at least 7 mm")
+    assert (criteria["I8"], criteria["I10"], criteria["E6"]) == ("at least 30 %", "yes", "more than 6 months")
+
+
 @given(mapping_of(MEASURES))
 def test_stored_measures_read_back_as_they_were(measures: dict[str, Any]) -> None:
     stored = json.loads(json.dumps(measures_to_json(measures, TRIAL.limits), allow_nan=False))

@@ -33,13 +33,17 @@ Known = Mapping[str, Reading]
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check came to. term: the name whose value is shown. missing: what to obtain before it can be decided."""
+    """What one check came to.
+
+    term: the name whose value is shown. required: the limit in words. missing: what to obtain before it can be decided.
+    """
 
     outcome: Outcome
     term: str
     value: Value
     limit: float | tuple[bool | str, ...]
     unit: str | None
+    required: str
     evidence: tuple[str, ...]
     missing: tuple[str, ...] = ()
 
@@ -184,8 +188,9 @@ def _check_fact(check: FactCheck, known: Known) -> Finding:
     (term,) = check.terms
     reading = reading_of(known, term)
     outcome, why, missing = _fact_outcome(check, reading, term, known)
-    evidence = (f"{value_text(term, reading)}.", *_required(check, known), why, check.caveat)
-    return Finding(outcome, term.name, reading.value, check.accepted, term.unit, evidence, missing)
+    required = requirement(check.accepted)
+    evidence = (f"{value_text(term, reading)}.", _asked(check, required, known), why, check.caveat)
+    return Finding(outcome, term.name, reading.value, check.accepted, term.unit, required, evidence, missing)
 
 
 def _fact_outcome(check: FactCheck, reading: Reading, term: Term, known: Known) -> tuple[Outcome, str, tuple[str, ...]]:
@@ -207,8 +212,10 @@ def _check_number(check: NumberCheck, known: Known) -> Finding:
         why, missing = _why_open(check, low, high), _missing_numbers(check, known)
     term = _shown_term(check, outcome, proves, refutes)
     measured = "; ".join(value_text(t, reading_of(known, t), check.limit) for t in check.terms)
-    evidence = (f"{measured}.", *_required(check, known), why, check.caveat)
-    return Finding(outcome, term.name, reading_of(known, term).value, check.limit, check.unit, evidence, missing)
+    required = requirement(check.limit, check.op, check.unit)
+    evidence = (f"{measured}.", _asked(check, required, known), why, check.caveat)
+    value = reading_of(known, term).value
+    return Finding(outcome, term.name, value, check.limit, check.unit, required, evidence, missing)
 
 
 def compare(low: float, op: str, high: float, limit: float) -> Outcome:
@@ -263,13 +270,10 @@ def _to_obtain(term: Term, known: Known) -> tuple[str, ...]:
     return parts or ((term.name,) if unknown else ())
 
 
-def _required(check: NumberCheck | FactCheck, known: Known) -> tuple[str, ...]:
+def _asked(check: NumberCheck | FactCheck, required: str, known: Known) -> str:
     """What the protocol asks for; left out while a field of the record is blank, where it would only be noise."""
-    if all(not term.is_measure and isinstance(reading_of(known, term).value, Unknown) for term in check.terms):
-        return ()
-    if isinstance(check, FactCheck):
-        return (requirement(check.accepted),)
-    return (requirement(check.limit, check.op, check.unit),)
+    blank = all(not t.is_measure and isinstance(reading_of(known, t).value, Unknown) for t in check.terms)
+    return "" if blank else f"Required: {required}."
 
 
 def _text(sentences: Sequence[str]) -> str:
@@ -314,4 +318,5 @@ def _finding_json(finding: Finding) -> dict[str, Any]:
         "value": value["value"] if len(value) == 1 else value,
         "limit": limit,
         "unit": finding.unit,
+        "required": finding.required,
     }

@@ -25,10 +25,10 @@ def value_text(term: Term, reading: Reading, limit: float | None = None) -> str:
 
 
 def requirement(limit: float | tuple[bool | str, ...], op: str = "", unit: str | None = None) -> str:
-    """ "Required: at least 7 mm." """
+    """What a limit asks for: "at least 7 mm", "no", "none or resected r0"."""
     if isinstance(limit, tuple):
-        return f"Required: {' or '.join(_fact_text(value) for value in limit)}."
-    return f"Required: {_OPERATOR_WORDS[op]} {limit_text(limit, unit)}."
+        return " or ".join(_fact_text(value) for value in limit)
+    return f"{_OPERATOR_WORDS[op]} {limit_text(limit, unit)}"
 
 
 def _quantity_text(quantity: Quantity, unit: str | None, limit: float | None) -> str:
