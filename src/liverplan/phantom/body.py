@@ -162,9 +162,9 @@ def _spine(rng: np.random.Generator) -> Iterator[Painted]:
     for number in range(-8, 9):
         z = number * height + offset
         slab = (HalfSpace((0, 0, z + 12.5), (0, 0, 1)), HalfSpace((0, 0, z - 12.5), (0, 0, -1)))
-        yield "cortex", Common((EllipticCylinder((_MIDLINE_MM, 76.0), (22.0, 17.0), 2.4), *slab))
+        yield "cortex", Common((EllipticCylinder((_MIDLINE_MM, 76.0), (22.0, 17.0), 2.5), *slab))
         inner = (HalfSpace((0, 0, z + 11.0), (0, 0, 1)), HalfSpace((0, 0, z - 11.0), (0, 0, -1)))
-        yield "marrow", Common((EllipticCylinder((_MIDLINE_MM, 76.0), (20.2, 15.2), 2.4), *inner))
+        yield "marrow", Common((EllipticCylinder((_MIDLINE_MM, 76.0), (20.2, 15.2), 2.5), *inner))
         for side in (-1.0, 1.0):
             root = (_MIDLINE_MM + side * 13.0, 92.0, z + 4.0)
             tip = (_MIDLINE_MM + side * 36.0, 100.0, z + 5.0)

@@ -36,7 +36,11 @@ class TreeShape:
     tree: Tree
 
     def signed_mm(self, points_mm: FloatArray) -> FloatArray:
-        return self.tree.distance_mm(points_mm)
+        low, high = self.box_mm()
+        bound = np.linalg.norm(np.maximum(np.maximum(low - points_mm, points_mm - high), 0.0), axis=1)
+        near = np.flatnonzero(bound < 25.0)  # farther off, the distance to the box is bound enough
+        bound[near] = self.tree.distance_mm(points_mm[near])
+        return np.asarray(bound)
 
     def box_mm(self) -> tuple[FloatArray, FloatArray]:
         ends = np.concatenate([self.tree.start_mm, self.tree.end_mm])

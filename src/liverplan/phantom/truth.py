@@ -195,13 +195,15 @@ def _limiting(
     if cava.value_mm <= allowed:
         return {"kind": "vessel", "structure": Structure.VENA_CAVA.value, "witness_lps_mm": _points(cava)}
     rows = list(lesions)
-    for structure, losses in ((Structure.PORTAL_VEIN, field.inflow), (Structure.HEPATIC_VEINS, field.outflow)):
-        # A divided branch takes its whole territory at one margin, so many points share the value exactly.
-        share = float((np.abs(losses[rows].min(0) - allowed) < 1e-9).mean())
-        if share > 1e-3:
-            witness = _branch_witness(phantom, structure, [phantom.lesions[row] for row in rows], allowed)
-            return {"kind": "vessel", "structure": structure.value, "witness_lps_mm": witness}
-    return {"kind": "remnant", "structure": None, "witness_lps_mm": None}
+    parts = np.array([part[rows].min(0) for part in (field.removed, field.inflow, field.outflow)])
+    # What is lost next: the points whose loss is at the limit, by the way in which most of them are lost.
+    at_limit = np.abs(parts.min(0) - allowed) <= 0.02
+    cause = int(np.bincount(parts[:, at_limit].argmin(0), minlength=3).argmax())
+    if cause == 0:
+        return {"kind": "remnant", "structure": None, "witness_lps_mm": None}
+    structure = VESSELS[cause - 1]
+    witness = _branch_witness(phantom, structure, [phantom.lesions[row] for row in rows], allowed)
+    return {"kind": "vessel", "structure": structure.value, "witness_lps_mm": witness}
 
 
 def _branch_witness(

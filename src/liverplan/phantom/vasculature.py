@@ -55,7 +55,7 @@ def grow_vasculature(outline: Shape, rng: np.random.Generator, exponent: float =
 
 def vena_cava() -> Tree:
     """A gently curved tube from below the liver to the right atrium, on the right of the spine."""
-    z = np.arange(-160.0, 121.0, 10.0)
+    z = np.arange(-160.0, 121.0, 20.0)
     axis = np.stack([-21.0 - 4.0 * np.cos(z / 60.0), 42.0 - 5.0 * ((z - 10.0) / 80.0) ** 2 * (z > 10), z], 1)
     return chain(axis, CAVA_RADIUS_MM)
 
