@@ -33,10 +33,35 @@ TUBES = {
     ),
     Structure.VENA_CAVA: (((-20, 52, -70), (-22, 50, 62), 11.0),),
 }
+INCLUSION = (
+    "Age >= 18 years",
+    "ECOG 0-1",
+    "Colorectal liver metastasis diagnosed",
+    "Primary resected or resectable 4-6 weeks after hepatectomy",
+    "At most 5 liver metastases",
+    "No extrahepatic metastases, or radically resected",
+    "R0 and a wide margin (>= 7 mm) technically possible, not affected by intrahepatic vessels",
+    "Child-Pugh A and remaining liver volume >= 30 %",
+    "No clear surgical contraindication",
+    "Informed consent signed",
+    "Good compliance",
+)
+EXCLUSION = (
+    "Untreated extrahepatic metastases",
+    "Staged hepatectomy planned (PVE, ALPPS)",
+    "More than 5 liver metastases before chemotherapy",
+    "Portal vein tumour thrombus or hepatic vein invasion",
+    "Another malignancy, uncured or less than 5 years ago",
+    "Expected survival <= 6 months",
+    "Psychotropic substance abuse or mental disorder",
+    "Immunodeficiency or autoimmune disease",
+    "Serious concomitant disease",
+    "Unable to understand the study",
+)
 CRITERIA = (
-    *((f"I{n}", "inclusion", text) for n, text in enumerate(("Age >= 18 years", "ECOG 0-1", "Colorectal liver metastasis diagnosed", "Primary resected or resectable 4-6 weeks after hepatectomy", "At most 5 liver metastases", "No extrahepatic metastases, or radically resected", "R0 and a wide margin (>= 7 mm) technically possible, not affected by intrahepatic vessels", "Child-Pugh A and remaining liver volume >= 30 %", "No clear surgical contraindication", "Informed consent signed", "Good compliance"), 1)),
-    *((f"E{n}", "exclusion", text) for n, text in enumerate(("Untreated extrahepatic metastases", "Staged hepatectomy planned (PVE, ALPPS)", "More than 5 liver metastases before chemotherapy", "Portal vein tumour thrombus or hepatic vein invasion", "Another malignancy, uncured or less than 5 years ago", "Expected survival <= 6 months", "Psychotropic substance abuse or mental disorder", "Immunodeficiency or autoimmune disease", "Serious concomitant disease", "Unable to understand the study"), 1)),
-)  # fmt: skip
+    *((f"I{number}", "inclusion", text) for number, text in enumerate(INCLUSION, 1)),
+    *((f"E{number}", "exclusion", text) for number, text in enumerate(EXCLUSION, 1)),
+)
 
 
 def grid(spacing_mm: tuple[float, float, float] = (2.0, 2.0, 2.5)) -> Grid:
@@ -166,13 +191,16 @@ def _foot(points: np.ndarray, a: Any, b: Any) -> np.ndarray:
 def _clearance(number: int, structure: Structure) -> dict[str, Any]:
     centre, radius = LESIONS[number - 1]
     gap, foot, tube = min(
-        ((round(float(_to_axis(centre, a, b)) - radius - r, 3), _foot(centre, a, b), r) for a, b, r in TUBES[structure]),
+        (
+            (round(float(_to_axis(centre, a, b)) - radius - r, 3), _foot(centre, a, b), r)
+            for a, b, r in TUBES[structure]
+        ),
         key=lambda candidate: float(candidate[0]),
     )
     along = (foot - centre) / np.linalg.norm(foot - centre)
     return {
         "structure": structure.value,
-        "clearance_mm": {"value": gap, "low": gap - 0.8, "high": gap + 0.8},
+        "clearance_mm": _around(gap, 0.8),
         "witness_lps_mm": [(centre + radius * along).round(2).tolist(), (foot - tube * along).round(2).tolist()],
         "contact": bool(gap <= 0),
         "diameter_mm": 2 * tube,
@@ -187,7 +215,8 @@ def _lesion(number: int) -> dict[str, Any]:
     along = (other - centre) / apart
     touching = [(centre + radius * along).round(2).tolist(), (other - other_radius * along).round(2).tolist()]
     capsule = float((1 - np.linalg.norm((centre - LIVER_CENTRE) / LIVER_AXES)) * 55 - radius)
-    ends = [(centre - [radius, 0, 0]).tolist(), (centre + [radius, 0, 0]).tolist()]
+    across = np.array([radius, 0.0, 0.0])
+    ends = [(centre - across).tolist(), (centre + across).tolist()]
     gap = float(round(apart - radius - other_radius, 2))
     first = number == 1
     return {
@@ -198,9 +227,9 @@ def _lesion(number: int) -> dict[str, Any]:
         "centroid_lps_mm": centre.tolist(),
         "segments": [8] if first else None,
         "capsule_distance_mm": round(capsule, 2),
-        "capsule_distance": {"value": capsule, "low": capsule - 0.8, "high": capsule + 0.8, "witness_lps_mm": ends},
+        "capsule_distance": {**_around(capsule, 0.8), "witness_lps_mm": ends},
         "nearest_lesion_mm": gap,
-        "nearest_lesion": {"value": gap, "low": gap - 1, "high": gap + 1, "witness_lps_mm": touching, "lesion_id": 3 - number},
+        "nearest_lesion": {**_around(gap, 1.0), "witness_lps_mm": touching, "lesion_id": 3 - number},
         "vessels": vessels,
         "margin_upper_mm": {"value": 11.4, "low": 10.6, "high": 12.2} if first else vessels[0]["clearance_mm"],
         "margin_planned_mm": None,
@@ -210,8 +239,8 @@ def _lesion(number: int) -> dict[str, Any]:
             "witness_lps_mm": vessels[0]["witness_lps_mm"],
         },
         "wide_margin": "undetermined",
-        "reason": "No resection has been measured yet." if first else "7 mm lies inside the interval to the hepatic veins.",
-    }  # fmt: skip
+        "reason": "no resection plan has been measured" if first else "7 mm lies inside the interval",
+    }
 
 
 def _row(margin: int) -> dict[str, Any]:
@@ -252,10 +281,21 @@ def _tree(root: tuple[float, ...], diameter: float, branches: int, length: float
 
 
 def _criterion(identifier: str, kind: str, text: str) -> dict[str, Any]:
+    found = "2 lesions in the given masks."
     known: dict[str, dict[str, Any]] = {
-        "I5": {"outcome": "met", "value": 2, "limit": 5, "evidence": "2 lesions in the given masks.", "missing": []},
-        "I7": {"value": {"value": 7.2, "low": 6.4, "high": 8.0}, "limit": 7.0, "unit": "mm", "evidence": "The interval holds 7 mm.", "missing": ["a measured resection", "r0_confirmed_by_surgeon"]},
-    }  # fmt: skip
+        "I5": {"outcome": "met", "value": 2, "limit": 5, "evidence": found, "missing": []},
+        "I7": {
+            "value": _around(7.2, 0.8),
+            "limit": 7.0,
+            "unit": "mm",
+            "evidence": "The interval holds 7 mm.",
+            "missing": ["a measured resection", "r0_confirmed_by_surgeon"],
+        },
+    }
     empty = {"outcome": "undetermined", "value": None, "limit": None, "unit": None, "evidence": "Not recorded."}
     facts = {**empty, "missing": ["clinical record"], **known.get(identifier, {})}
     return {"id": identifier, "kind": kind, "text": text, "source": f"{kind} {identifier}", **facts}
+
+
+def _around(value: float, half_width: float) -> dict[str, float]:
+    return {"value": value, "low": value - half_width, "high": value + half_width}

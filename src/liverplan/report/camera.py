@@ -89,22 +89,26 @@ def witness_camera(
     second = np.cross(along, first)
     angles = np.radians(np.arange(0, 360, 15))
     choices = [np.cos(a) * first + np.sin(a) * second for a in angles]
-    best = min(choices, key=lambda to: _hidden(to, middle, obstacles_lps_mm, 10.0) + _oddness(to))
+    best = min(choices, key=lambda to: _hidden(to, middle, obstacles_lps_mm) + _oddness(to))
     up = SUPERIOR if abs(best @ SUPERIOR) < 0.9 else ANTERIOR
     return Camera.looking(middle, best, up, half_height_mm)
 
 
-def _hidden(to: FloatArray, middle: FloatArray, points: FloatArray, radius_mm: float) -> float:
-    """Share of the nearby points that stand between the witness and the viewer."""
+def _hidden(to: FloatArray, middle: FloatArray, points: FloatArray) -> float:
+    """How much stands between the viewer and a witness (weight 3), and before its surroundings (weight 1); 0..4."""
     relative = points - middle
     depth = relative @ to
     beside = np.linalg.norm(relative - depth[:, None] * to, axis=1)
-    return float(((depth > 1.0) & (beside < radius_mm)).sum()) / max(len(points), 1) * 100.0
+    cost = 0.0
+    for radius_mm, weight in ((8.0, 3.0), (25.0, 1.0)):
+        near = beside < radius_mm
+        cost += weight * float((near & (depth > 2.0)).sum()) / max(int(near.sum()), 1)
+    return cost
 
 
 def _oddness(to: FloatArray) -> float:
     """A small price for views that are far from the front; from behind is hardest to read."""
-    return 0.5 * float(1.0 - to @ ANTERIOR)
+    return 0.25 * float(1.0 - to @ ANTERIOR)
 
 
 def _across(along: FloatArray, wanted: FloatArray) -> FloatArray:

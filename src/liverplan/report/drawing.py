@@ -12,6 +12,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from liverplan.io.folder import write_bytes_atomic
+from liverplan.report.figures import WITNESS_RGB
 
 Colour: TypeAlias = tuple[int, int, int]
 Pixel: TypeAlias = Sequence[float]
@@ -19,8 +20,8 @@ Pixel: TypeAlias = Sequence[float]
 MAX_PNG_BYTES = 150_000
 INK: Colour = (24, 32, 44)
 PAPER: Colour = (255, 255, 255)
-WITNESS: Colour = (214, 20, 110)
-"""Magenta: no tissue, contour or vessel of the report has it."""
+SHORT_PX = 13.0
+"""Lines shorter than this are circled, or nobody finds them."""
 
 
 class Canvas:
@@ -33,6 +34,8 @@ class Canvas:
         self._image = Image.fromarray(np.ascontiguousarray(pixels))
         self._draw = ImageDraw.Draw(self._image)
         self._zoom = oversampling
+        # Grey slices keep their few coloured outlines by coverage; shaded surfaces stay smooth by median cut.
+        self._palette = Image.Quantize.MAXCOVERAGE if dark else Image.Quantize.MEDIANCUT
         self.ink, self.halo = (PAPER, INK) if dark else (INK, PAPER)
         self.size = self._image.width // oversampling, self._image.height // oversampling
         self._taken: list[tuple[float, float, float, float]] = []
@@ -67,7 +70,7 @@ class Canvas:
         rim = max(round(height * self._zoom / 9), 1)
         font = ImageFont.load_default(height * self._zoom)
         fill = colour or self.ink
-        self._draw.text(place, words, fill, font, anchor=anchor, stroke_width=rim, stroke_fill=self.halo)
+        self._draw.text(place, _drawable(words), fill, font, anchor=anchor, stroke_width=rim, stroke_fill=self.halo)
 
     def tag(self, at: Pixel, words: str, height: float, fill: Colour = INK, away: int = 16) -> None:
         """A boxed label at least `away` pixels from `at`, joined to it by a line, where no other tag is."""
@@ -78,12 +81,14 @@ class Canvas:
 
     def witness(self, start: Pixel, end: Pixel, words: str = "", height: float = 17, away: int = 16) -> None:
         """The line that a distance was measured along, with its ends and its value."""
-        self.polyline([start, end], WITNESS, 2.2, halo=1.2)
+        self.polyline([start, end], WITNESS_RGB, 2.2, halo=1.2)
         for tip in (start, end):
-            self.dot(tip, 2.6, WITNESS)
+            self.dot(tip, 2.6, WITNESS_RGB)
             self.keep_clear(tip, 7.0)
+        if np.hypot(end[0] - start[0], end[1] - start[1]) < SHORT_PX:
+            self._ring([(start[0] + end[0]) / 2, (start[1] + end[1]) / 2], SHORT_PX)
         if words:
-            self.tag([(start[0] + end[0]) / 2, (start[1] + end[1]) / 2], words, height, WITNESS, away)
+            self.tag([(start[0] + end[0]) / 2, (start[1] + end[1]) / 2], words, height, WITNESS_RGB, away)
 
     def scale_bar(self, pixels_per_mm: float) -> None:
         """A bar of a round length in the lower left corner."""
@@ -103,6 +108,12 @@ class Canvas:
         for side, letter in letters.items():
             self.text(places[side], letter, 21)
 
+    def _ring(self, centre: Pixel, radius: float) -> None:
+        turn = np.linspace(0, 2 * np.pi, 49)
+        self.polyline(
+            np.stack([centre[0] + radius * np.cos(turn), centre[1] + radius * np.sin(turn)], 1), WITNESS_RGB, 1.6, 0.8
+        )
+
     def keep_clear(self, centre: Pixel, radius: float) -> None:
         """No tag is put over this place."""
         self._taken.append((centre[0] - radius, centre[1] - radius, centre[0] + radius, centre[1] + radius))
@@ -111,14 +122,14 @@ class Canvas:
         """Write a PNG of at most 150 kB: fewer colours first, then fewer pixels."""
         finished = self._image.resize(self.size, Image.Resampling.LANCZOS)
         for colours, share in ((256, 1.0), (128, 1.0), (96, 0.9), (64, 0.8), (48, 0.7), (32, 0.6)):
-            data = _png(finished, colours, share)
+            data = _png(finished, self._palette, colours, share)
             if len(data) <= MAX_PNG_BYTES:
                 break
         write_bytes_atomic(path, data)
 
     def _half_width(self, words: str, height: float) -> float:
         font = ImageFont.load_default(height * self._zoom)
-        return self._draw.textlength(words, font=font) / self._zoom / 2 + 0.5 * height
+        return self._draw.textlength(_drawable(words), font=font) / self._zoom / 2 + 0.5 * height
 
     def _box(self, centre: tuple[float, float], words: str, height: float, fill: Colour) -> None:
         (x, y), half_width, half_height = centre, self._half_width(words, height), 0.8 * height
@@ -127,7 +138,7 @@ class Canvas:
         scaled = [side * self._zoom for side in box]
         self._draw.rounded_rectangle(scaled, 0.35 * height * self._zoom, fill=fill, outline=PAPER, width=self._zoom)
         font = ImageFont.load_default(height * self._zoom)
-        self._draw.text((x * self._zoom, y * self._zoom), words, PAPER, font, anchor="mm")
+        self._draw.text((x * self._zoom, y * self._zoom), _drawable(words), PAPER, font, anchor="mm")
 
     def _free_place(self, at: Pixel, half_width: float, half_height: float, away: int) -> tuple[float, float]:
         """The nearest place for a box around `at` that is inside the picture and overlaps no other tag."""
@@ -147,6 +158,26 @@ class Canvas:
         )
 
 
+def _neutral(palette: list[int]) -> list[int]:
+    """The palette with its nearly grey entries made grey: a tint in a CT slice is seen at once."""
+    colours = np.array(palette, dtype=np.int64).reshape(-1, 3)
+    nearly = np.ptp(colours, axis=1) <= 14
+    colours[nearly] = colours[nearly].mean(axis=1, keepdims=True).round()
+    return [int(value) for value in colours.ravel()]
+
+
+def _drawable(words: str) -> str:
+    """The built-in font has no no-break space."""
+    return words.replace("\N{NO-BREAK SPACE}", " ")
+
+
+def enlarged(pixels: npt.NDArray[np.uint8], times: int) -> npt.NDArray[np.uint8]:
+    """A picture (height, width, 3) enlarged with smooth edges."""
+    image = Image.fromarray(pixels)
+    size = image.width * times, image.height * times
+    return np.asarray(image.resize(size, Image.Resampling.BICUBIC), dtype=np.uint8)
+
+
 def _around(at: Pixel, half_width: float, half_height: float, away: int) -> Iterable[tuple[float, float]]:
     for distance in range(away, 240, 12):
         for degrees in (-60, -120, 60, 120, -90, 90, 0, 180, -30, -150, 30, 150):
@@ -154,10 +185,11 @@ def _around(at: Pixel, half_width: float, half_height: float, away: int) -> Iter
             yield float(at[0] + cosine * (distance + half_width)), float(at[1] + sine * (distance + half_height))
 
 
-def _png(image: Image.Image, colours: int, share: float) -> bytes:
+def _png(image: Image.Image, method: Image.Quantize, colours: int, share: float) -> bytes:
     size = round(image.width * share), round(image.height * share)
     small = image if share == 1.0 else image.resize(size, Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    palette = small.quantize(colours, method=Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE)
+    palette = small.quantize(colours, method=method, dither=Image.Dither.NONE)
+    palette.putpalette(_neutral(palette.getpalette() or []))
     palette.save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()

@@ -11,6 +11,10 @@ from liverplan.io.folder import write_text_atomic
 
 FOLDER = "figures"
 INDEX = "index.json"
+SHELL_RGB = (240, 125, 45)
+"""The protocol's margin around the lesions: the shell in 3D, the ring on slices."""
+WITNESS_RGB = (214, 20, 110)
+"""Lines that a distance was measured along: magenta, which no tissue, contour or vessel of the report has."""
 
 
 @dataclass(frozen=True)

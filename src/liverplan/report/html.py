@@ -9,11 +9,13 @@ from typing import Any
 
 import jinja2
 
+from liverplan.anatomy import Structure
 from liverplan.io.folder import write_text_atomic
 from liverplan.report import wording
 from liverplan.report.curve import curve_svg
-from liverplan.report.figures import FOLDER, Figure, read_index
+from liverplan.report.figures import FOLDER, SHELL_RGB, WITNESS_RGB, Figure, read_index
 from liverplan.report.load import refused
+from liverplan.report.wording import NBSP
 
 FILE = "report.html"
 CURVE_ROWS_MM = (0, 1, 3, 5, 7, 10, 15, 20)
@@ -44,6 +46,7 @@ def render_html(report: Mapping[str, Any], figures: Sequence[Figure], images: Ma
         r=report,
         words=wording,
         limits=report.get("limits"),
+        palette=_palette(report),
         answer=_answer(report),
         curve=curve_svg(report["margin_curve"], report.get("limits"), report["case"]["margin_upper_mm"]),
         curve_rows=_curve_rows(report),
@@ -61,8 +64,22 @@ def _environment() -> jinja2.Environment:
     )
     functions = (wording.mm, wording.ml, wording.percent, wording.interval, wording.span, wording.point)
     environment.filters |= {function.__name__: function for function in functions}
-    environment.filters |= {"structure": wording.structure_title, "text": wording.value_text}
+    environment.filters |= {
+        "structure": wording.structure_title,
+        "text": wording.value_text,
+        "sentence": wording.sentence,
+    }
     return environment
+
+
+def _palette(report: Mapping[str, Any]) -> list[tuple[str, tuple[int, int, int]]]:
+    """The legend: what each colour in the pictures stands for; structures that are absent have none."""
+    present = {name for name, structure in report["segmentation"]["structures"].items() if structure["present"]}
+    shown = [s for s in Structure if s.value in present and s is not Structure.COUINAUD]
+    limits = report.get("limits")
+    ring = "margin inside the liver" if limits is None else f"{limits['wide_margin_mm']:g} mm margin inside the liver"
+    legend = [(structure.title, structure.info.rgb) for structure in shown]
+    return [*legend, (ring, SHELL_RGB), ("line that a distance was measured along", WITNESS_RGB)]
 
 
 def _answer(report: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,7 +88,9 @@ def _answer(report: Mapping[str, Any]) -> dict[str, Any]:
     wanted = None if limits is None else float(limits["wide_margin_mm"])
     row = next((row for row in report["margin_curve"] if wanted is not None and row["margin_mm"] == wanted), None)
     return {
-        "title": "Wide margin" if wanted is None else f"Wide margin (\N{GREATER-THAN OR EQUAL TO} {wanted:g} mm)",
+        "title": "Wide margin"
+        if wanted is None
+        else f"Wide margin (\N{GREATER-THAN OR EQUAL TO}{NBSP}{wanted:g}{NBSP}mm)",
         "margin_mm": wanted,
         "verdict": wording.FEASIBILITY[case["wide_margin"]],
         "limit": limiting_sentence(case.get("limiting")),

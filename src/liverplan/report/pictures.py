@@ -25,15 +25,14 @@ from liverplan.io.meshes import read_stl
 from liverplan.mesh import Mesh
 from liverplan.report import raster, scene
 from liverplan.report.camera import STANDARD_VIEWS, Camera, standard_camera, witness_camera
-from liverplan.report.drawing import INK, WITNESS, Canvas
-from liverplan.report.figures import FOLDER, Figure, read_index, write_index
+from liverplan.report.drawing import INK, Canvas, enlarged
+from liverplan.report.figures import FOLDER, SHELL_RGB, WITNESS_RGB, Figure, read_index, write_index
 from liverplan.report.slices import PLANES, Plane, View, slice_canvas
 from liverplan.report.wording import interval, mm, structure_title
 from liverplan.volume import FloatArray, Grid, Segmentation, Volume
 
 MESHES = "meshes"
 SHELL = "margin_shell"
-SHELL_RGB = (240, 125, 45)
 SCENE_SIZE = (640, 540)
 SLICE_SIDE = 560
 SLICE_FIELD_MM = 130.0
@@ -63,6 +62,15 @@ class Part:
     mesh: Mesh
     rgb: tuple[int, int, int]
     opacity: float
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line that a distance was measured along: its ends (LPS mm), the words on its tag and in the caption."""
+
+    ends_lps_mm: Sequence[Sequence[float]]
+    words: str
+    caption: str
 
 
 def render_case_pictures(
@@ -110,6 +118,31 @@ def shown_clearance(lesion: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return min(known, key=lambda v: float(v["clearance_mm"]["value"]), default=None)
 
 
+def shown_lines(lesion: Mapping[str, Any]) -> list[Line]:
+    """The lines to draw for a lesion: to what limits its margin, then the smallest clearance where that is another."""
+    limiting, vessel = lesion["limiting"], shown_clearance(lesion)
+    lines = []
+    if limiting["witness_lps_mm"] and lesion["margin_upper_mm"]["value"] is not None:
+        what = {"lesion": "the next lesion"}.get(limiting["kind"]) or f"the {_name(limiting['structure'])}"
+        caption = f"the line to {what}, which limits the margin to {interval(lesion['margin_upper_mm'], 'mm')}"
+        most = f"at most {mm(lesion['margin_upper_mm']['value'])}"
+        lines.append(Line(limiting["witness_lps_mm"], most, caption))
+    if vessel is not None and not (lines and _same(vessel["witness_lps_mm"], lines[0].ends_lps_mm)):
+        caption = (
+            f"the smallest clearance, {interval(vessel['clearance_mm'], 'mm')} to the {_name(vessel['structure'])}"
+        )
+        lines.append(Line(vessel["witness_lps_mm"], mm(vessel["clearance_mm"]["value"]), caption))
+    return lines
+
+
+def _same(first: Sequence[Sequence[float]], second: Sequence[Sequence[float]]) -> bool:
+    return bool(np.abs(np.asarray(first) - np.asarray(second)).max() < 0.5)
+
+
+def _name(structure: str | None) -> str:
+    return structure_title(structure).lower()
+
+
 def _look(name: str) -> tuple[tuple[int, int, int], float] | None:
     if name == SHELL:
         return SHELL_RGB, 0.3
@@ -123,15 +156,15 @@ def _draw_scenes(out_dir: Path, report: Mapping[str, Any], parts: Sequence[Part]
     if not parts:
         return [], "none"
     views = {view: standard_camera(view, _framed(parts), SCENE_SIZE[0] / SCENE_SIZE[1]) for view in STANDARD_VIEWS}
-    closeups = [(lesion, shown) for lesion in report["lesions"] if (shown := shown_clearance(lesion)) is not None]
+    closeups = [(lesion, lines) for lesion in report["lesions"] if (lines := shown_lines(lesion))]
     solid = np.concatenate([p.mesh.vertices_lps_mm[::4] for p in parts if p.opacity >= 1] or [np.zeros((0, 3))])
-    near = [witness_camera(shown["witness_lps_mm"], _half_height(shown), solid) for _, shown in closeups]
+    near = [witness_camera(lines[0].ends_lps_mm, _half_height(lines), solid) for _, lines in closeups]
     pictures, renderer = _rendered(parts, [*views.values(), *near], len(views))
     figures = []
     for (view, camera), pixels in zip(views.items(), pictures, strict=False):
         figures.append(_view_figure(out_dir, report, view, camera, pixels))
-    for (lesion, shown), camera, pixels in zip(closeups, near, pictures[len(views) :], strict=True):
-        figures.append(_closeup_figure(out_dir, lesion, shown, camera, pixels))
+    for (lesion, lines), camera, pixels in zip(closeups, near, pictures[len(views) :], strict=True):
+        figures.append(_closeup_figure(out_dir, lesion, lines, camera, pixels))
     return figures, renderer
 
 
@@ -141,8 +174,11 @@ def _framed(parts: Sequence[Part]) -> FloatArray:
     return liver[0] if liver else np.concatenate([part.mesh.vertices_lps_mm for part in parts])
 
 
-def _half_height(vessel: Mapping[str, Any]) -> float:
-    return max(CLOSEUP_HALF_MM, 1.2 * float(vessel["clearance_mm"]["value"]))
+def _half_height(lines: Sequence[Line]) -> float:
+    """Enough to show every line of a close-up when its middle is the middle of the first."""
+    middle = np.mean(lines[0].ends_lps_mm, axis=0)
+    reach = max(float(np.linalg.norm(np.array(end) - middle)) for line in lines for end in line.ends_lps_mm)
+    return min(max(CLOSEUP_HALF_MM, 1.25 * reach), 90.0)
 
 
 def _rendered(parts: Sequence[Part], cameras: Sequence[Camera], n_views: int) -> tuple[Any, str]:
@@ -151,9 +187,9 @@ def _rendered(parts: Sequence[Part], cameras: Sequence[Camera], n_views: int) ->
     pictures = _by_vtk(parts, cameras, fades)
     if pictures is not None:
         return pictures, "vtk"
-    size = SCENE_SIZE[0] * scene.OVERSAMPLING, SCENE_SIZE[1] * scene.OVERSAMPLING
     painted = [[raster.Painted(part.mesh, part.rgb, _faded(part.opacity, fade)) for part in parts] for fade in fades]
-    return [raster.draw(p, camera, size) for p, camera in zip(painted, cameras, strict=True)], "software"
+    drawn = [raster.draw(p, camera, SCENE_SIZE) for p, camera in zip(painted, cameras, strict=True)]
+    return [enlarged(picture, scene.OVERSAMPLING) for picture in drawn], "software"
 
 
 def _by_vtk(parts: Sequence[Part], cameras: Sequence[Camera], fades: Sequence[float]) -> npt.NDArray[np.uint8] | None:
@@ -195,7 +231,8 @@ def _faded(opacity: float, fade: float) -> float:
 def _view_figure(out_dir: Path, report: Mapping[str, Any], view: str, camera: Camera, pixels: Any) -> Figure:
     canvas = Canvas(pixels, scene.OVERSAMPLING)
     for lesion in report["lesions"]:
-        for at in camera.to_pixel([lesion["centroid_lps_mm"], *_witness(lesion)], canvas.size):
+        ends = [end for line in shown_lines(lesion)[:1] for end in line.ends_lps_mm]
+        for at in camera.to_pixel([lesion["centroid_lps_mm"], *ends], canvas.size):
             canvas.keep_clear((at[0], at[1]), 7.0)
     for lesion in report["lesions"]:
         _mark(canvas, camera, lesion)
@@ -216,20 +253,18 @@ _FROM = {
 }
 
 
-def _witness(lesion: Mapping[str, Any]) -> list[Any]:
-    shown = shown_clearance(lesion)
-    return [] if shown is None else list(shown["witness_lps_mm"])
-
-
 def _mark(canvas: Canvas, camera: Camera, lesion: Mapping[str, Any]) -> None:
-    shown = shown_clearance(lesion)
-    if shown is None:
+    lines = shown_lines(lesion)
+    if not lines:
         at = camera.to_pixel(lesion["centroid_lps_mm"], canvas.size)
         canvas.tag((at[0], at[1]), f"{lesion['id']}", 17, INK)
         return
-    start, end = camera.to_pixel(shown["witness_lps_mm"], canvas.size)[:, :2]
-    words = f"{lesion['id']}:  {mm(shown['clearance_mm']['value'])}"
-    canvas.witness((start[0], start[1]), (end[0], end[1]), words)
+    _draw_line(canvas, camera, lines[0], f"{lesion['id']}: {lines[0].words}", 17)
+
+
+def _draw_line(canvas: Canvas, camera: Camera, line: Line, words: str, height: float, away: int = 16) -> None:
+    start, end = camera.to_pixel(line.ends_lps_mm, canvas.size)[:, :2]
+    canvas.witness((start[0], start[1]), (end[0], end[1]), words, height, away)
 
 
 def _finish(canvas: Canvas, camera: Camera) -> None:
@@ -238,20 +273,19 @@ def _finish(canvas: Canvas, camera: Camera) -> None:
 
 
 def _closeup_figure(
-    out_dir: Path, lesion: Mapping[str, Any], vessel: Mapping[str, Any], camera: Camera, pixels: Any
+    out_dir: Path, lesion: Mapping[str, Any], lines: Sequence[Line], camera: Camera, pixels: Any
 ) -> Figure:
     canvas = Canvas(pixels, scene.OVERSAMPLING)
-    start, end = camera.to_pixel(vessel["witness_lps_mm"], canvas.size)[:, :2]
-    canvas.witness((start[0], start[1]), (end[0], end[1]), mm(vessel["clearance_mm"]["value"]), 20, away=32)
+    for end in (end for line in lines for end in line.ends_lps_mm):
+        at = camera.to_pixel(end, canvas.size)
+        canvas.keep_clear((at[0], at[1]), 7.0)
+    for line in lines:
+        _draw_line(canvas, camera, line, line.words, 20, away=32)
     _finish(canvas, camera)
     file = f"lesion_{lesion['id']}_closeup.png"
     canvas.save(out_dir / FOLDER / file)
-    title = f"Lesion {lesion['id']}: nearest vessel"
-    other = structure_title(vessel["structure"]).lower()
-    caption = (
-        f"Lesion {lesion['id']} and the {other}, seen at right angles to the line of smallest clearance, "
-        f"{interval(vessel['clearance_mm'], 'mm')}."
-    )
+    title = f"Lesion {lesion['id']}: what limits it"
+    caption = f"Seen at right angles to {lines[0].caption}" + "".join(f"; also {x.caption}" for x in lines[1:]) + "."
     return Figure(file, "closeup", int(lesion["id"]), title, caption, _SCENE_FAILURE)
 
 
@@ -267,7 +301,7 @@ def _draw_slices(
             if vessel is not None:
                 start, end = view.to_pixel(volume.grid.to_index(vessel["witness_lps_mm"]))
                 canvas.witness(start, end)
-                canvas.corner_tag(mm(vessel["clearance_mm"]["value"]), 18, WITNESS)
+                canvas.corner_tag(mm(vessel["clearance_mm"]["value"]), 18, WITNESS_RGB)
             file = f"lesion_{lesion['id']}_{plane.name}.png"
             canvas.save(out_dir / FOLDER / file)
             caption = _slice_caption(view, vessel)
@@ -298,7 +332,7 @@ def _slice_caption(view: View, vessel: Mapping[str, Any] | None) -> str:
     plane = view.plane.name.capitalize()
     if vessel is None:
         return f"{plane} slice through the middle of the lesion; no clearance was measured."
-    length = f"{interval(vessel['clearance_mm'], 'mm')} to the {structure_title(vessel['structure']).lower()}"
+    length = f"{interval(vessel['clearance_mm'], 'mm')} to the {_name(vessel['structure'])}"
     cosine = view.cosine_to_normal(vessel["witness_lps_mm"])
     if cosine >= END_ON_COSINE:
         return f"{plane} slice where the line of smallest clearance, {length}, leaves the lesion; seen nearly end-on."

@@ -58,60 +58,72 @@ def draw(parts: Sequence[Painted], camera: Camera, size: tuple[int, int]) -> npt
 
 def _layers(part: Painted, camera: Camera, size: tuple[int, int]) -> list[_Layer]:
     """The nearest layer of an opaque surface; the nearest and the farthest of a translucent one."""
-    points, normals = _samples(part.mesh, camera, size)
+    corners = camera.to_pixel(part.mesh.corners_lps_mm, size)
+    normals = (_vertex_normals(part.mesh) @ camera.axes.T)[part.mesh.faces]
+    reach = corners[..., :2].min(axis=1), corners[..., :2].max(axis=1)
+    inside = ((reach[1] >= 0) & (reach[0] < size)).all(axis=1)
+    a, b, c = np.moveaxis(corners, 1, 0)
+    # The page's y runs down, so a triangle that faces the viewer turns the other way round.
+    (ux, uy), (vx, vy) = (b - a)[:, :2].T, (c - a)[:, :2].T
+    faces_viewer = ux * vy - uy * vx < 0
+    sides = ((faces_viewer, 1.0),) if part.opacity >= 1 else ((faces_viewer, 1.0), (~faces_viewer, -1.0))
+    return [_layer(part, corners[inside & side], normals[inside & side], way, size) for side, way in sides]
+
+
+def _layer(part: Painted, corners: FloatArray, normals: FloatArray, way: float, size: tuple[int, int]) -> _Layer:
+    points, ways = _samples(corners, normals)
     column, row = np.floor(points[:, 0]).astype(int), np.floor(points[:, 1]).astype(int)
-    inside = (column >= 0) & (column < size[0]) & (row >= 0) & (row < size[1])
-    pixel = row[inside] * size[0] + column[inside]
-    depth, normals = points[inside, 2], normals[inside]
-    ways = (1.0,) if part.opacity >= 1 else (1.0, -1.0)
-    return [_layer(part, pixel, depth, normals, way, size) for way in ways]
+    shown = np.flatnonzero((column >= 0) & (column < size[0]) & (row >= 0) & (row < size[1]))
+    pixel, depth = (row * size[0] + column)[shown], way * points[shown, 2]
+    best = np.full(size[0] * size[1], -np.inf, dtype=np.float32)
+    np.maximum.at(best, pixel, depth)
+    held = np.full(best.shape, -1, dtype=np.int64)
+    winners = depth == best[pixel]
+    held[pixel[winners]] = shown[winners]
+    return _painted_layer(part, way * best, ways[held[held >= 0]], held >= 0, size)
 
 
-def _layer(
+def _painted_layer(
     part: Painted,
-    pixel: npt.NDArray[np.int64],
-    depth: FloatArray,
-    normals: FloatArray,
-    way: float,
+    depth: npt.NDArray[np.float32],
+    normals: npt.NDArray[np.float32],
+    seen: npt.NDArray[np.bool_],
     size: tuple[int, int],
 ) -> _Layer:
-    # The last write wins, so the samples are written from the ones to be covered to the ones to be seen.
-    order = np.argsort(way * depth, kind="stable")
-    held = np.full(size[0] * size[1], -1, dtype=np.int64)
-    held[pixel[order]] = order
-    seen = held >= 0
-    facing = np.abs(normals[held[seen], 2])
+    """A layer from the depths (pixels,), and the normals of the pixels that are seen."""
+    normals = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
+    rgb = np.zeros((*seen.shape, 3), dtype=np.float32)
+    rgb[seen] = _shaded(part.rgb, normals)
+    alpha = np.zeros(seen.shape, dtype=np.float32)
+    rim = (1 - np.abs(normals[:, 2]).clip(0, 1)) ** 2.2
+    alpha[seen] = 1.0 if part.opacity >= 1 else (part.opacity * (0.35 + 2.4 * rim)).clip(0, 0.85)
     shape = (size[1], size[0])
-    nearest = np.full(held.shape, -np.inf, dtype=np.float32)
-    nearest[seen] = depth[held[seen]]
-    rgb = np.zeros((*held.shape, 3), dtype=np.float32)
-    rgb[seen] = _shaded(part.rgb, normals[held[seen]])
-    alpha = np.zeros(held.shape, dtype=np.float32)
-    alpha[seen] = 1.0 if part.opacity >= 1 else (part.opacity * (0.35 + 2.4 * (1 - facing) ** 2.2)).clip(0, 0.85)
-    return _Layer(nearest.reshape(shape), rgb.reshape(*shape, 3), alpha.reshape(shape))
+    return _Layer(np.where(seen, depth, -np.inf).reshape(shape), rgb.reshape(*shape, 3), alpha.reshape(shape))
 
 
-def _samples(mesh: Mesh, camera: Camera, size: tuple[int, int]) -> tuple[FloatArray, FloatArray]:
-    """Pixel positions with depth (N, 3) and unit normals on the page (N, 3), at least one sample per pixel covered."""
-    corners = camera.to_pixel(mesh.corners_lps_mm, size)
-    normals = (_vertex_normals(mesh) @ camera.axes.T)[mesh.faces]
-    longest = np.linalg.norm((corners - np.roll(corners, 1, axis=1))[..., :2], axis=-1).max(axis=1)
-    steps = np.clip(np.ceil(longest / 0.7).astype(int), 1, 400)
+def _samples(corners: FloatArray, normals: FloatArray) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Pixel positions with depth (N, 3) and normals on the page (N, 3), at least one sample per pixel covered."""
+    longest = np.linalg.norm((corners - np.roll(corners, 1, axis=1))[..., :2], axis=-1).max(axis=1, initial=0.0)
+    steps = np.clip(np.ceil(longest / 0.75).astype(int), 1, 400)
     found = [_split(corners[steps == n], normals[steps == n], int(n)) for n in np.unique(steps)]
-    points, ways = (np.concatenate(pieces) for pieces in zip(*found, strict=True))
-    length = np.linalg.norm(ways, axis=1, keepdims=True)
-    return points, ways / np.where(length > 0, length, 1.0)
+    if not found:
+        return np.zeros((0, 3), dtype=np.float32), np.zeros((0, 3), dtype=np.float32)
+    points, ways = zip(*found, strict=True)
+    return np.concatenate(points), np.concatenate(ways)
 
 
-def _split(corners: FloatArray, normals: FloatArray, steps: int) -> tuple[FloatArray, FloatArray]:
+def _split(
+    corners: FloatArray, normals: FloatArray, steps: int
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Points of a regular lattice on each triangle, with interpolated normals."""
     u, v = (lattice.ravel() for lattice in np.meshgrid(np.arange(steps + 1), np.arange(steps + 1), indexing="ij"))
     keep = u + v <= steps
-    weights = np.stack([u[keep], v[keep], steps - u[keep] - v[keep]], axis=1) / steps
-    return (weights @ corners).reshape(-1, 3), (weights @ normals).reshape(-1, 3)
+    weights = (np.stack([u[keep], v[keep], steps - u[keep] - v[keep]], axis=1) / steps).astype(np.float32)
+    points, ways = (weights @ values.astype(np.float32) for values in (corners, normals))
+    return points.reshape(-1, 3), ways.reshape(-1, 3)
 
 
-def _shaded(rgb: tuple[int, int, int], normals: FloatArray) -> FloatArray:
+def _shaded(rgb: tuple[int, int, int], normals: npt.NDArray[np.float32]) -> FloatArray:
     """Lambert shading of both sides with a soft highlight; (N, 3) in 0..1."""
     turned = normals * np.where(normals[:, 2:] < 0, -1.0, 1.0)
     light = np.full(len(normals), 0.25)

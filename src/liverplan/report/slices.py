@@ -17,13 +17,13 @@ from skimage.measure import find_contours
 
 from liverplan.anatomy import Structure
 from liverplan.mesh import Mesh
-from liverplan.report.drawing import Canvas, Colour
+from liverplan.report.drawing import Canvas
+from liverplan.report.figures import SHELL_RGB
 from liverplan.volume import AnyArray, FloatArray, Grid, Segmentation, Volume
 
 OVERSAMPLING = 2
 CT_WINDOW_HU = (0.0, 200.0)
 """Portal-phase liver window: level 100, width 200."""
-RING: Colour = (255, 120, 30)
 _OUTLINED = (
     Structure.LIVER,
     Structure.VENA_CAVA,
@@ -81,7 +81,8 @@ class View:
 
     def slice_of(self, array: AnyArray) -> AnyArray:
         """The slice of a canonical (i, j, k) array, indexed (down, right) in index order."""
-        cut: AnyArray = np.take(array, self.index, axis=self.plane.across)
+        place = tuple(self.index if axis == self.plane.across else slice(None) for axis in range(3))
+        cut: AnyArray = array[place]
         return cut.T if self.plane.right < self.plane.down else cut
 
     def cosine_to_normal(self, witness_lps_mm: npt.ArrayLike) -> float:
@@ -104,7 +105,7 @@ def slice_canvas(view: View, volume: Volume, segmentation: Segmentation, shell: 
     """
     canvas = Canvas(_grey(view, volume, segmentation), OVERSAMPLING, dark=True)
     if shell is not None and not shell.is_empty:
-        canvas.segments(_cut(shell, view), RING, 2.2)
+        canvas.segments(_cut(shell, view), SHELL_RGB, 2.2)
     for structure in _OUTLINED:
         if structure in segmentation.masks:
             _outline(canvas, view, segmentation, structure)

@@ -12,6 +12,7 @@ BANNER = (
     "image distances in the scanned state; tissue loss at the cut and deformation are not included unless stated."
 )
 NOT_ASSESSABLE = "not assessable"
+NBSP = "\N{NO-BREAK SPACE}"
 MINUS = "\N{MINUS SIGN}"
 
 FEASIBILITY = {"feasible": "Feasible", "infeasible": "Infeasible", "undetermined": "Undetermined"}
@@ -60,7 +61,7 @@ def quantity_text(value: float | None, unit: str) -> str:
     """A plain number with its unit; "not assessable" for None."""
     if value is None:
         return NOT_ASSESSABLE
-    return f"{number(value, decimals_of(value, unit))} {unit}".rstrip()
+    return f"{number(value, decimals_of(value, unit))}{NBSP}{unit}".rstrip()
 
 
 def interval(measured: Mapping[str, Any] | None, unit: str) -> str:
@@ -78,6 +79,12 @@ def span(low: float | None, high: float | None, unit: str) -> str:
         return "interval not assessable"
     digits = min(decimals_of(low, unit), decimals_of(high, unit))
     return f"{number(low, digits)} to {number(high, digits)}"
+
+
+def sentence(text: str) -> str:
+    """Words as a sentence: a capital at the start, a full stop at the end."""
+    text = text.strip()
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) or not text else ".")
 
 
 def structure_title(name: str | None) -> str:
@@ -106,7 +113,7 @@ def value_text(value: Any, unit: str | None = None) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(value_text(v) for v in value) + (f" {unit}" if unit else "")
     if isinstance(value, int | float):
-        return f"{_plain(float(value), unit)} {unit or ''}".rstrip()
+        return f"{_plain(float(value), unit)}{NBSP}{unit or ''}".rstrip()
     return f"{value} {unit or ''}".rstrip()
 
 

@@ -1,0 +1,173 @@
+"""report.html: one file that says everything report.json says, in words a surgeon reads, and nothing else."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import example_case
+import numpy as np
+import pytest
+
+from liverplan.errors import UnreadableInput
+from liverplan.io.folder import write_json_atomic
+from liverplan.report import render_report
+from liverplan.report.drawing import Canvas
+from liverplan.report.figures import Figure, write_index
+from liverplan.report.html import render_html
+from liverplan.report.wording import BANNER, NOT_ASSESSABLE
+
+
+def page(report: dict[str, Any] | None = None) -> str:
+    return render_html(report or example_case.report(), [], {})
+
+
+def plain(html: str) -> str:
+    """The words of a page, without tags, with single spaces."""
+    words = re.sub(r"<style>.*?</style>|<[^>]+>", " ", html, flags=re.S)
+    return re.sub(r"\s+", " ", words.replace("&#39;", "'").replace("&gt;", ">").replace("&lt;", "<"))
+
+
+def test_the_banner_and_the_answer_come_first() -> None:
+    words = plain(page())
+    order = [
+        words.index(w) for w in (BANNER, "Undetermined", "The 7 mm limit lies inside", "Pictures", "Quality checks")
+    ]
+    assert order == sorted(order)
+
+
+def test_every_criterion_appears_with_its_outcome_and_what_is_missing() -> None:
+    words = plain(page())
+    for identifier, _, text in example_case.CRITERIA:
+        assert re.search(rf"\b{identifier} {re.escape(text)}", words), identifier
+    assert "r0_confirmed_by_surgeon" in words
+
+
+def test_the_word_eligible_is_never_a_verdict() -> None:
+    report = example_case.report()
+    report["eligibility"]["verdict"] = "meets_recorded_criteria"
+    words = plain(page(report))
+    assert "Meets the recorded criteria; the investigator must confirm" in words
+    assert words.lower().count("eligible") == words.count("never says that a patient is eligible")
+
+
+def test_lengths_have_one_decimal_and_a_unit_and_an_interval() -> None:
+    words = plain(page())
+    assert "7.1 mm 6.3 to 7.9" in words
+    assert "7.112" not in words
+
+
+def test_both_remnants_stand_at_the_top_with_their_intervals() -> None:
+    words = plain(page())
+    assert "Functional remnant at 7 mm 90.9 % interval 88.6 to 92.8 %" in words
+    assert "Geometric remnant at 7 mm 97.5 % interval 96.7 to 98.3 %" in words
+
+
+def test_the_witness_coordinates_are_given_for_every_clearance() -> None:
+    words, report = plain(page()), example_case.report()
+    for lesion in report["lesions"]:
+        for vessel in lesion["vessels"]:
+            x, y, z = vessel["witness_lps_mm"][1]
+            assert f"({x:.1f}, {y:.1f}, {z:.1f})".replace("-", "\N{MINUS SIGN}") in words
+
+
+def test_what_could_not_be_assessed_says_why() -> None:
+    report = example_case.report()
+    report["lesions"][0]["vessels"][0] |= {
+        "clearance_mm": {"value": None, "reason": "the portal vein is not segmented"},
+        "witness_lps_mm": None,
+        "contact": None,
+    }
+    for row in report["margin_curve"]:
+        row |= {"flr_percent": None, "flr_low_percent": None, "flr_high_percent": None, "congested_ml": None}
+    words = plain(page(report))
+    assert f"{NOT_ASSESSABLE}: the portal vein is not segmented" in words
+    assert f"Functional remnant at 7 mm {NOT_ASSESSABLE}: inflow or outflow is not known" in words
+    assert "functional: not assessable" in words
+    assert "None" not in words
+
+
+def test_a_case_without_lesions_is_a_case() -> None:
+    report = {**example_case.report(), "lesions": [], "margin_curve": []}
+    report["case"] |= {"margin_upper_mm": {"value": None, "reason": "no lesion"}}
+    assert "No lesion in the masks" in plain(page(report))
+
+
+def test_an_infeasible_case_names_what_limits_it() -> None:
+    report = example_case.report()
+    report["case"] |= {"wide_margin": "infeasible", "margin_upper_mm": {"value": 3.2, "low": 2.4, "high": 4.0}}
+    report["case"]["limiting"] = {
+        "kind": "vessel",
+        "structure": "inferior_vena_cava",
+        "witness_lps_mm": [[1, 2, 3], [4, 5, 6]],
+    }
+    assert "Limited by the inferior vena cava at (4.0, 5.0, 6.0) mm LPS" in plain(page(report))
+
+
+def test_hostile_text_stays_text() -> None:
+    attack = '<script>alert(1)</script><img src="http://evil.example/x">'
+    report = example_case.report()
+    report["case"]["reason"] = report["assumptions"][0] = report["input"]["phase"] = attack
+    report["quality"][0]["message"] = report["eligibility"]["criteria"][0]["evidence"] = attack
+    report["lesions"][0]["vessels"][0]["structure"] = attack
+    html = page(report)
+    assert "<script" not in html
+    assert "<img" not in html
+
+
+def test_hostile_captions_stay_text() -> None:
+    attack = '"><script>alert(1)</script>'
+    html = render_html(
+        example_case.report(), [Figure("a.png", "view", None, attack, attack, attack)], {"a.png": b"png"}
+    )
+    assert "<script" not in html
+
+
+def test_the_page_asks_the_network_for_nothing(tmp_path: Path) -> None:
+    html = written(tmp_path).read_text(encoding="utf-8")
+    sources = re.findall(r'(?:src|href)="([^"]*)"|url\(([^)]*)\)', html)
+    assert sources
+    assert all((a or b).startswith("data:") for a, b in sources)
+    assert "@import" not in html
+    assert "default-src 'none'" in html
+
+
+def test_the_pictures_of_the_folder_are_inside_the_page(tmp_path: Path) -> None:
+    assert written(tmp_path).read_text(encoding="utf-8").count("data:image/png;base64,") == 1
+
+
+def test_an_index_cannot_bring_in_files_from_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "secret.png").write_bytes(b"secret")
+    page_path = written(tmp_path, "../secret.png")
+    assert "c2VjcmV0" not in page_path.read_text(encoding="utf-8")
+
+
+def test_rendering_twice_gives_the_same_bytes(tmp_path: Path) -> None:
+    first = written(tmp_path).read_bytes()
+    assert render_report(tmp_path)[0].read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"schema_version": "2"}', '{"schema_version": "1", "liver": NaN}']
+)
+def test_a_damaged_report_is_refused_by_name(tmp_path: Path, content: str) -> None:
+    (tmp_path / "report.json").write_text(content)
+    with pytest.raises(UnreadableInput, match=r"report\.json"):
+        render_report(tmp_path)
+
+
+def test_a_report_with_a_hole_deep_inside_is_refused(tmp_path: Path) -> None:
+    report = example_case.report()
+    del report["lesions"][0]["vessels"][0]["clearance_mm"]
+    write_json_atomic(tmp_path / "report.json", report)
+    with pytest.raises(UnreadableInput):
+        render_report(tmp_path)
+
+
+def written(folder: Path, file: str = "view_anterior.png") -> Path:
+    (folder / "figures").mkdir()
+    Canvas(np.full((20, 20, 3), 200, dtype=np.uint8), 2).save(folder / "figures" / "view_anterior.png")
+    write_index(folder, [Figure(file, "view", None, "Anterior", "From the front.", "Steps.")], "vtk")
+    write_json_atomic(folder / "report.json", example_case.report())
+    return render_report(folder)[0]

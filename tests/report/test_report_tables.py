@@ -1,0 +1,67 @@
+"""tables/*.csv: units in the column names, full precision, empty where nothing was assessed."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import example_case
+
+from liverplan.report.tables import write_tables
+
+
+def read(folder: Path, name: str) -> list[dict[str, str]]:
+    with (folder / "tables" / f"{name}.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def written(folder: Path, report: dict[str, Any] | None = None) -> Path:
+    write_tables(folder, report or example_case.report())
+    return folder
+
+
+def test_all_six_tables_are_written(tmp_path: Path) -> None:
+    names = {path.name for path in write_tables(tmp_path, example_case.report())}
+    tables = ("lesions", "clearances", "margin_curve", "eligibility", "structures", "quality")
+    assert names == {f"{name}.csv" for name in tables}
+
+
+def test_every_length_volume_and_share_carries_its_unit(tmp_path: Path) -> None:
+    written(tmp_path)
+    columns = {c for name in ("lesions", "clearances", "margin_curve", "structures") for c in read(tmp_path, name)[0]}
+    without_unit = {"lesion_id", "segments", "structure", "reason", "contact", "present", "wide_margin"}
+    without_unit |= {"limiting_kind", "limiting_structure", "margin_upper_reason"}
+    assert all(column.endswith(("_mm", "_ml", "_percent")) for column in columns - without_unit)
+
+
+def test_a_clearance_row_holds_the_interval_and_both_ends(tmp_path: Path) -> None:
+    row = read(written(tmp_path), "clearances")[0]
+    vessel = example_case.report()["lesions"][0]["vessels"][0]
+    assert float(row["clearance_low_mm"]) == vessel["clearance_mm"]["low"]
+    assert float(row["vessel_z_lps_mm"]) == vessel["witness_lps_mm"][1][2]
+    assert row["contact"] == "false"
+
+
+def test_the_curve_has_a_row_for_every_margin(tmp_path: Path) -> None:
+    rows = read(written(tmp_path), "margin_curve")
+    assert [float(row["margin_mm"]) for row in rows] == list(range(31))
+
+
+def test_unknown_is_an_empty_cell_with_its_reason(tmp_path: Path) -> None:
+    report = example_case.report()
+    report["lesions"][0]["vessels"][0] |= {"clearance_mm": {"value": None, "reason": "absent"}, "witness_lps_mm": None}
+    row = read(written(tmp_path, report), "clearances")[0]
+    assert (row["clearance_mm"], row["reason"], row["lesion_x_lps_mm"]) == ("", "absent", "")
+
+
+def test_text_cannot_become_a_formula_in_a_spreadsheet(tmp_path: Path) -> None:
+    report = example_case.report()
+    report["quality"][0]["message"] = '=HYPERLINK("http://evil.example")'
+    assert read(written(tmp_path, report), "quality")[0]["message"].startswith("'=")
+
+
+def test_a_case_without_lesions_gives_tables_with_headers_only(tmp_path: Path) -> None:
+    written(tmp_path, {**example_case.report(), "lesions": [], "margin_curve": []})
+    assert read(tmp_path, "lesions") == []
+    assert (tmp_path / "tables" / "margin_curve.csv").read_text().startswith("margin_mm,")
