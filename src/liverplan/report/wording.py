@@ -12,6 +12,7 @@ BANNER = (
     "image distances in the scanned state; tissue loss at the cut and deformation are not included unless stated."
 )
 NOT_ASSESSABLE = "not assessable"
+NOT_RECORDED = "not recorded"
 NBSP = "\N{NO-BREAK SPACE}"
 MINUS = "\N{MINUS SIGN}"
 
@@ -22,6 +23,8 @@ ELIGIBILITY = {
     "does_not_meet": "Does not meet the recorded criteria",
     "undetermined": "Undetermined",
 }
+_UNITS = {"percent": "%", "count": "", "grade": "", "yes/no": ""}
+"""Units of the protocol files as a reader expects them."""
 LIMITED_BY = {
     "vessel": "a vessel",
     "remnant": "the functional remnant",
@@ -98,26 +101,35 @@ def structure_title(name: str | None) -> str:
 
 
 def point(position_lps_mm: Any) -> str:
-    """`(12.0, −30.5, 44.2)` in LPS mm."""
-    return "(" + ", ".join(number(float(v), 1) for v in position_lps_mm) + ")"
+    """`(12.0, −30.5, 44.2)` in LPS mm, never broken over two lines."""
+    return "(" + f",{NBSP}".join(number(float(v), 1) for v in position_lps_mm) + ")"
 
 
 def value_text(value: Any, unit: str | None = None) -> str:
     """Any value of a criterion or a quality check, with its unit."""
-    if value is None:
-        return "not recorded"
+    shown = _UNITS.get(unit or "", unit or "")
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Mapping):
-        return interval(value, unit or "")
+        return _measured_text(value, shown)
     if isinstance(value, list | tuple):
-        return ", ".join(value_text(v) for v in value) + (f" {unit}" if unit else "")
+        return f"{', '.join(value_text(item) for item in value)} {shown}".rstrip()
     if isinstance(value, int | float):
-        return f"{_plain(float(value), unit)}{NBSP}{unit or ''}".rstrip()
-    return f"{value} {unit or ''}".rstrip()
+        return f"{_plain(float(value), shown)}{NBSP}{shown}".rstrip()
+    return NOT_RECORDED if value is None else f"{value} {shown}".rstrip()
 
 
-def _plain(value: float, unit: str | None) -> str:
+def _measured_text(measured: Mapping[str, Any], unit: str) -> str:
+    """A measured quantity; a count needs no interval, and what was not recorded no second reason."""
+    value = measured.get("value")
+    if value is None:
+        return NOT_RECORDED if measured.get("reason") == NOT_RECORDED else interval(measured, unit)
+    if measured.get("low") == value == measured.get("high"):
+        return value_text(value, unit)
+    return interval(measured, unit)
+
+
+def _plain(value: float, unit: str) -> str:
     """A number as short as its unit allows: 5, 2.5, 7.2."""
-    text = number(value, decimals_of(value, unit or ""))
+    text = number(value, decimals_of(value, unit))
     return text.rstrip("0").rstrip(".") if "." in text else text
