@@ -70,14 +70,14 @@ def gap_between(one: Blob, other: Blob) -> Gap:
     return Gap(float(np.linalg.norm(p - q)), (as_point(p[0]), as_point(q[0])))
 
 
-def gap_to_surface(blob: Blob, organ: Shape, directions: int = 1500) -> Gap:
+def gap_to_surface(blob: Blob, organ: Shape, directions: int = 800) -> Gap:
     """From the surface of a blob inside an organ to the organ's surface; negative where the blob sticks out.
 
     The nearest surface point is seen from the blob's centre, so it is sought over directions: all round first, then on
     ever finer patches around the best ones.
     """
     centre = np.array(blob.centre_mm)
-    rays, spread = _fibonacci(directions), 0.08
+    rays, spread = _fibonacci(directions), 0.1
     wall = _exit_points(organ, centre, rays)
     best = np.argsort(blob.distance_mm(wall))[:20:4]
     rays = rays[best]

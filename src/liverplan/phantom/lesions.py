@@ -8,21 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from liverplan.anatomy import Structure
-from liverplan.phantom.clearance import Gap, as_point, gap_between, gap_to_surface, gap_to_tree
+from liverplan.phantom.clearance import Gap, as_point, axis_clearance, gap_between, gap_to_surface, gap_to_tree
 from liverplan.phantom.organs import turned
 from liverplan.phantom.shapes import Blob, Ellipsoid, Sphere, sobol_points, tight_box
-from liverplan.phantom.trees import Tree, settle_tree
+from liverplan.phantom.trees import Tree, murray_radii, settle_tree
 from liverplan.phantom.vasculature import MURRAY_EXPONENT, TREE_CLEARANCE_MM, Vasculature
 from liverplan.quantity import Point
-from liverplan.volume import FloatArray
+from liverplan.volume import BoolArray, FloatArray
 
 NEAR = (Structure.PORTAL_VEIN, Structure.HEPATIC_VEINS, Structure.VENA_CAVA, Structure.LIVER)
 """What a lesion's clearance can be asked for; LIVER means the liver's surface (a subcapsular lesion)."""
 _APART_MM = 8.0
+_MATTERS_MM = 2.0
+"""Branches of at least this radius are named in a plan (4 mm vessels and up)."""
 _FREE_MM = 3.0
 """Clearance that lesions keep from what nobody asked them to be near."""
 
@@ -32,12 +35,14 @@ class LesionRequest:
     """A metastasis of `diameter_mm` (the longest) and, when `near` is given, `clearance_mm` to that wall.
 
     A clearance <= 0 is contact or overlap. ratios: other axes over the longest; (1, 1) is a sphere.
+    branch_mm: least diameter of the portal or hepatic branch that `near` means; thinner ones make room.
     """
 
     diameter_mm: float
     near: Structure | None = None
     clearance_mm: float = 5.0
     ratios: tuple[float, float] = (1.0, 1.0)
+    branch_mm: float = 4.0
 
     def __post_init__(self) -> None:
         if self.near is not None and self.near not in NEAR:
@@ -57,7 +62,7 @@ def place_lesions(
     rough: list[Blob] = []
     for request in requests:
         rough.append(_rough_place(vessels, request, rough, rng))
-    vessels = _bent_around(vessels, requests, rough)
+    vessels, rough = _bent_around(vessels, requests, rough)
     for number, (request, blob) in enumerate(zip(requests, rough, strict=True)):
         others = blobs + rough[number + 1 :]
         blobs.append(_exact_place(vessels, request, blob, others))
@@ -104,7 +109,7 @@ def _rough_place(vessels: Vasculature, request: LesionRequest, others: list[Blob
     cost = 4.0 * np.maximum(radius + capsule_mm - depth, 0.0)
     for structure in (Structure.PORTAL_VEIN, Structure.HEPATIC_VEINS, Structure.VENA_CAVA):
         tree = tree_of(vessels, structure)
-        matters = tree.kept(tree.radius_mm >= min(2.2, tree.radius_mm.max()))
+        matters = tree.kept(tree.radius_mm >= (request.branch_mm / 2 if structure is request.near else _MATTERS_MM))
         gap = matters.distance_mm(places) - radius
         wanted = request.clearance_mm if structure is request.near else 6.0
         cost += np.abs(gap - wanted) if structure is request.near else 2.0 * np.maximum(wanted - gap, 0.0)
@@ -128,8 +133,10 @@ def _blob(request: LesionRequest, centre: Point, rng: np.random.Generator) -> Bl
     return Ellipsoid(centre, (radius, radius * request.ratios[0], radius * request.ratios[1]), turned((a, b, c)))
 
 
-def _bent_around(vessels: Vasculature, requests: tuple[LesionRequest, ...], blobs: list[Blob]) -> Vasculature:
-    """Both trees moved out of the lesions, and a little further from the lesion that wants a clearance to them."""
+def _bent_around(
+    vessels: Vasculature, requests: tuple[LesionRequest, ...], blobs: list[Blob]
+) -> tuple[Vasculature, list[Blob]]:
+    """Both trees moved out of the lesions, then each lesion to its clearance from a branch that matters."""
 
     def around(structure: Structure, also: Tree | None) -> Callable[[FloatArray], FloatArray]:
         def signed(points: FloatArray) -> FloatArray:
@@ -144,11 +151,28 @@ def _bent_around(vessels: Vasculature, requests: tuple[LesionRequest, ...], blob
         return signed
 
     if not requests:
-        return vessels
+        return vessels, blobs
     inside = vessels.liver.signed_mm
     portal = settle_tree(vessels.portal, inside, around(Structure.PORTAL_VEIN, vessels.hepatic), MURRAY_EXPONENT)
     hepatic = settle_tree(vessels.hepatic, inside, around(Structure.HEPATIC_VEINS, portal), MURRAY_EXPONENT)
-    return replace(vessels, portal=portal, hepatic=hepatic)
+    trees = {Structure.PORTAL_VEIN: portal, Structure.HEPATIC_VEINS: hepatic}
+    beside = []
+    for request, blob in zip(requests, blobs, strict=True):
+        if request.near in trees:
+            tree = trees[request.near]
+            thick = tree.radius_mm >= request.branch_mm / 2
+            blob = _at_clearance(partial(gap_to_tree, tree=tree.kept(thick)), request, blob)
+            trees[request.near] = _without_twigs(tree, thick, blob, request.clearance_mm + 1.0)
+        beside.append(blob)
+    return replace(vessels, portal=trees[Structure.PORTAL_VEIN], hepatic=trees[Structure.HEPATIC_VEINS]), beside
+
+
+def _without_twigs(tree: Tree, thick: BoolArray, blob: Blob, reach_mm: float) -> Tree:
+    """The tree without thin branches near a lesion, so that its clearance is to a branch that matters."""
+    gap = axis_clearance(blob, tree)[0] - tree.radius_mm
+    kept = tree.kept(thick | (gap > max(reach_mm, 1.0)))
+    flow = kept.radius_mm**MURRAY_EXPONENT  # a thick branch that lost its twigs stays thick up to its blunt end
+    return replace(kept, radius_mm=murray_radii(kept.parent, float(tree.radius_mm.max()), MURRAY_EXPONENT, flow))
 
 
 def _room(request: LesionRequest, structure: Structure) -> float:
@@ -161,9 +185,12 @@ def _room(request: LesionRequest, structure: Structure) -> float:
 def _exact_place(vessels: Vasculature, request: LesionRequest, blob: Blob, others: list[Blob]) -> Blob:
     """The lesion moved along its witness line to the wanted clearance; then everything is checked."""
     if request.near is not None:
-        blob = _at_clearance(vessels, request.near, request.clearance_mm, blob)
+        near = request.near
+        blob = _at_clearance(lambda b: clearance(vessels, near, b), request, blob)
     for structure in NEAR:
         least = 1.0 if structure is not request.near else min(request.clearance_mm, 0.0) - 1e-6
+        if structure is Structure.LIVER and _well_inside(vessels, blob, least):
+            continue
         found = clearance(vessels, structure, blob).value_mm
         if found < least:
             raise ValueError(
@@ -174,14 +201,21 @@ def _exact_place(vessels: Vasculature, request: LesionRequest, blob: Blob, other
     return blob
 
 
-def _at_clearance(vessels: Vasculature, structure: Structure, wanted_mm: float, blob: Blob) -> Blob:
+def _well_inside(vessels: Vasculature, blob: Blob, least_mm: float) -> bool:
+    """True when a ball around the lesion is certainly `least_mm` inside the liver: the cheap answer for most."""
+    low, high = blob.box_mm()
+    depth = -float(vessels.liver.signed_mm(np.array([blob.centre_mm]))[0])
+    return depth >= float((high - low).max()) / 2 * 1.75 + least_mm
+
+
+def _at_clearance(measure: Callable[[Blob], Gap], request: LesionRequest, blob: Blob) -> Blob:
     """Newton steps along the witness line: moving by a millimetre along it changes the clearance by one."""
     for _ in range(60):
-        gap = clearance(vessels, structure, blob)
-        excess = gap.value_mm - wanted_mm
+        gap = measure(blob)
+        excess = gap.value_mm - request.clearance_mm
         if abs(excess) < 1e-7:
             return blob
         lesion, wall = (np.array(w) for w in gap.witness_lps_mm)
         way = (wall - lesion) * np.sign(gap.value_mm) if abs(gap.value_mm) > 1e-6 else lesion - np.array(blob.centre_mm)
         blob = moved(blob, np.array(blob.centre_mm) + excess * way / np.linalg.norm(way))
-    raise ValueError(f"no place with a clearance of {wanted_mm} mm to the {structure.title.lower()} was found")
+    raise ValueError(f"no place for a lesion of {request.diameter_mm} mm with a clearance of {request.clearance_mm} mm")

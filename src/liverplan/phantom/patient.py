@@ -69,7 +69,7 @@ class Phantom:
 
 
 DEMO_LESIONS = (
-    LesionRequest(25.0, Structure.PORTAL_VEIN, 9.0, (0.9, 0.82)),
+    LesionRequest(25.0, Structure.PORTAL_VEIN, 9.0, (0.9, 0.82), branch_mm=6.0),
     LesionRequest(18.0, Structure.LIVER, 1.0),
     LesionRequest(14.0, Structure.HEPATIC_VEINS, 5.0, (0.95, 0.85)),
 )
