@@ -73,11 +73,11 @@ def _opened(mask: BoolArray) -> BoolArray:
     return np.asarray(ndimage.binary_dilation(ndimage.binary_erosion(mask), mask=mask))
 
 
-def _surrounded(core: BoolArray, spacing_mm: Spacing, reach_mm: float = 9.0) -> BoolArray:
+def _surrounded(core: BoolArray, spacing_mm: Spacing, reach_mm: float = 25.0) -> BoolArray:
     """Where most of the neighbourhood is liver: inside the organ, not at its hilum's mouth."""
     size = [max(1, 2 * round(reach_mm / s / 2) + 1) for s in spacing_mm]
     share = ndimage.uniform_filter(core.astype(np.float32), size)
-    return np.asarray(share > 0.45)
+    return np.asarray(share > 0.5)
 
 
 def without_islands(mask: BoolArray, least_voxels: float) -> BoolArray:

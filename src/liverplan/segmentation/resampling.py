@@ -73,7 +73,8 @@ def _upsampled(
     image.SetOrigin(source.origin_mm)
     identity = np.eye(3).ravel().tolist()
     out = _resample(image, list(shape), [0.0, 0.0, 0.0], list(spacing), identity, None)
-    return np.asarray(sitk.GetArrayViewFromImage(out))
+    # A copy: a view does not keep the image alive.
+    return np.asarray(sitk.GetArrayFromImage(out))
 
 
 def _image(array: AnyArray, spacing: Spacing) -> Any:

@@ -38,7 +38,9 @@ class LabelSetDiceCE(torch.nn.Module):
     def __init__(self, n_classes: int, class_weights: tuple[float, ...] | None = None) -> None:
         super().__init__()
         self.register_buffer("allowed", allowed_classes(n_classes))
-        self.register_buffer("weights", torch.tensor(class_weights or (1.0,) * n_classes))
+        weights = torch.ones(len(self.allowed))
+        weights[:n_classes] = torch.tensor(class_weights or (1.0,) * n_classes)
+        self.register_buffer("weights", weights)
         self.n_classes = n_classes
 
     def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -49,7 +51,7 @@ class LabelSetDiceCE(torch.nn.Module):
     def _cross_entropy(self, probabilities: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         allowed = self.allowed[target].movedim(-1, 1)  # type: ignore[index]
         likely = (probabilities * allowed).sum(1).clamp_min(1e-6)
-        weight = (allowed * self.weights[None, :, None, None, None]).amax(1)  # type: ignore[index]
+        weight = self.weights[target]  # type: ignore[index]
         return -(weight * likely.log()).sum() / weight.sum()
 
     def _dice(self, probabilities: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

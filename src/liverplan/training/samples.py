@@ -77,7 +77,6 @@ def drawn_ahead(source: SampleSource, first: int, ahead: int = 6) -> Generator[P
 
 
 def _fill(source: SampleSource, first: int, queue: Any) -> None:
-    queue.cancel_join_thread()
     number, parent = first, os.getppid()
     while os.getppid() == parent:
         try:
@@ -88,3 +87,4 @@ def _fill(source: SampleSource, first: int, queue: Any) -> None:
             queue.put(error)
             return
         number += 1
+    queue.cancel_join_thread()

@@ -1,0 +1,57 @@
+"""A made-up CT and stand-in networks for tests of the cascade. Not data of anybody."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from liverplan.segmentation.networks import build_network
+from liverplan.training.config import TrainingConfig
+from liverplan.training.export import write_bundle
+from liverplan.volume import Grid, Volume
+
+LIVER_HU, LESION_HU, VEIN_HU = 110.0, 40.0, 170.0
+
+
+def ball(grid: Grid, centre_mm: tuple[float, float, float], radius_mm: tuple[float, float, float]) -> np.ndarray:
+    index = np.stack(np.meshgrid(*[np.arange(n) for n in grid.shape], indexing="ij"), -1)
+    away = (grid.to_world(index) - centre_mm) / np.asarray(radius_mm)
+    return (away**2).sum(-1) < 1
+
+
+def ellipsoid_ct(spacing_mm: tuple[float, float, float] = (3.0, 3.0, 5.0)) -> Volume:
+    """A bright ellipsoid of 1131 mL in fat and air; the stand-in networks call brightness liver."""
+    shape = tuple(round(n / s) for n, s in zip((288, 240, 210), spacing_mm, strict=True))
+    grid = Grid.from_spacing((shape[0], shape[1], shape[2]), spacing_mm)
+    array = np.full(grid.shape, -1000, dtype=np.int16)
+    array[ball(grid, (144, 120, 105), (135, 110, 400))] = -100
+    array[ball(grid, (110, 115, 105), (72, 60, 62.5))] = LIVER_HU
+    array[ball(grid, (90, 110, 100), (12, 12, 12))] = LESION_HU
+    return Volume(grid, array)
+
+
+def bright_is_liver(network: torch.nn.Module, n_classes: int) -> torch.nn.Module:
+    """Replaces a network by a threshold, so that geometry can be tested without training."""
+
+    def forward(image: torch.Tensor) -> torch.Tensor:
+        scores = torch.zeros(image.shape[0], n_classes, *image.shape[2:])
+        scores[:, 0] = 0.4
+        hounsfield = image[:, 0] * 200 + 50
+        scores[:, 1] = torch.where((hounsfield > 70) & (hounsfield < 150), 1.0, 0.0)
+        if n_classes > 2:
+            scores[:, 2] = torch.where((hounsfield > 0) & (hounsfield <= 70), 1.0, 0.0)
+        return scores
+
+    network.forward = forward  # type: ignore[method-assign]
+    return network
+
+
+def write_small_models(folder: Path) -> Path:
+    """A models folder with two tiny untrained networks."""
+    for stage, spacing in (("locate", 3.0), ("segment", 1.5)):
+        config = TrainingConfig(stage, spacing, (16, 16, 16), 1, channels=(4, 8), num_res_units=1)
+        torch.manual_seed(0)
+        write_bundle(config, build_network(config.network).state_dict(), folder)
+    return folder

@@ -1,0 +1,74 @@
+"""From labels to structures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from liverplan.anatomy import Structure
+from liverplan.errors import SegmentationRefused
+from liverplan.segmentation.cleaning import clean, cut_off, without_islands
+
+SPACING = (2.0, 2.0, 2.0)
+
+
+def labelled() -> np.ndarray:
+    """A liver of 1000 mL with a lesion, a vessel within it and crossing its edge, and debris."""
+    labels = np.zeros((80, 80, 80), dtype=np.uint8)
+    labels[15:65, 15:65, 15:65] = 1
+    labels[30:36, 30:36, 30:36] = 2
+    labels[40:46, 40:46, 10:60] = 3
+    labels[2:5, 2:5, 2:5] = 1
+    labels[70:73, 70:73, 70:73] = 2
+    return labels
+
+
+def test_the_liver_is_one_piece_with_its_lesions_and_inner_vessels() -> None:
+    masks, _ = clean(labelled(), SPACING)
+    liver = masks[Structure.LIVER]
+    assert liver[32, 32, 32]
+    assert liver[42, 42, 40]
+    assert not liver[42, 42, 10]
+    assert not liver[3, 3, 3]
+
+
+def test_lesions_lie_inside_the_liver() -> None:
+    masks, _ = clean(labelled(), SPACING)
+    assert masks[Structure.LESIONS].sum() == 6**3
+    assert not (masks[Structure.LESIONS] & ~masks[Structure.LIVER]).any()
+
+
+def test_vessels_go_on_outside_the_liver() -> None:
+    masks, _ = clean(labelled(), SPACING)
+    assert masks[Structure.PORTAL_VEIN][42, 42, 10]
+
+
+def test_an_implausible_structure_is_left_out_with_a_note() -> None:
+    labels = labelled()
+    labels[0:78, 66:78, 0:78] = 5
+    masks, notes = clean(labels, SPACING)
+    assert Structure.VENA_CAVA not in masks
+    assert any("Inferior vena cava" in note for note in notes)
+    assert any("Hepatic veins" in note for note in notes)
+
+
+def test_too_little_liver_is_refused() -> None:
+    labels = np.zeros((40, 40, 40), dtype=np.uint8)
+    labels[10:20, 10:20, 10:20] = 1
+    with pytest.raises(SegmentationRefused, match="plausible"):
+        clean(labels, SPACING)
+
+
+def test_islands_go_and_pieces_stay() -> None:
+    mask = np.zeros((10, 10, 10), dtype=bool)
+    mask[1:4, 1:4, 1:4] = True
+    mask[8, 8, 8] = True
+    assert without_islands(mask, 5).sum() == 27
+    assert not without_islands(np.zeros_like(mask), 5).any()
+
+
+def test_a_liver_that_ends_inside_the_scan_is_not_cut_off() -> None:
+    liver = np.zeros((4, 4, 6), dtype=bool)
+    liver[1:3, 1:3, 1:3] = True
+    assert cut_off(liver, (slice(0, 4), slice(0, 4), slice(5, 11)), (4, 4, 20)) == []
+    assert cut_off(liver, (slice(0, 4), slice(0, 4), slice(0, 6)), (4, 4, 3)) != []

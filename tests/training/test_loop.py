@@ -1,0 +1,115 @@
+"""The loop: it learns, it can be stopped and resumed, and its configuration is checked."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from liverplan.errors import InputError
+from liverplan.training.config import TrainingConfig, read_config
+from liverplan.training.loop import BEST, LOG, Trainer, run
+from liverplan.training.samples import SampleSource, drawn_ahead
+from liverplan.training.synthesis import Patch
+from abdomens import small_abdomen
+
+SMALL = TrainingConfig(
+    "locate", 6.0, (16, 16, 16), 8, channels=(4, 8), num_res_units=1, validate_every=4, checkpoint_every=2, real_share=0
+)
+
+
+def source() -> SampleSource:
+    return SampleSource(SMALL, [small_abdomen()], [])
+
+
+def numbered(first: int = 0) -> Iterator[Patch]:
+    return (source().draw(n) for n in itertools.count(first))
+
+
+def test_a_few_steps_lower_the_loss_and_leave_weights_and_a_log(tmp_path: Path) -> None:
+    trainer, said = Trainer(SMALL, tmp_path), list[str]()
+    run(trainer, numbered(), lambda network: {"score": 0.5}, said.append)
+    assert trainer.step == 8
+    rows = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
+    assert all(np.isfinite(v) for row in rows for v in row.values())
+    assert set(torch.load(tmp_path / BEST, weights_only=True)) == set(trainer.network.state_dict())
+
+
+def test_resuming_goes_on_from_the_same_step_with_the_same_weights(tmp_path: Path) -> None:
+    first = Trainer(SMALL, tmp_path)
+    run(first, numbered(), lambda network: {"score": 0.0}, lambda text: None, until=4)
+    second = Trainer(SMALL, tmp_path)
+    assert second.resume()
+    assert second.step == 4
+    for name, tensor in first.network.state_dict().items():
+        assert torch.equal(tensor, second.network.state_dict()[name])
+    run(second, numbered(4), lambda network: {"score": 0.0}, lambda text: None)
+    whole = Trainer(SMALL, tmp_path / "whole")
+    run(whole, numbered(), lambda network: {"score": 0.0}, lambda text: None)
+    assert second.step == whole.step == 8
+    for name, tensor in whole.network.state_dict().items():
+        assert torch.allclose(tensor, second.network.state_dict()[name], atol=1e-5)
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run(tmp_path: Path) -> None:
+    bad = Patch(np.full((16, 16, 16), np.nan, dtype=np.float32), np.zeros((16, 16, 16), dtype=np.uint8))
+    with pytest.raises(FloatingPointError, match="learning rate"):
+        run(Trainer(SMALL, tmp_path), itertools.repeat(bad), lambda network: {}, lambda text: None)
+
+
+def test_the_learning_rate_warms_up_and_ends_near_zero(tmp_path: Path) -> None:
+    trainer = Trainer(SMALL, tmp_path)
+    rates = []
+    for trainer.step in range(9):
+        rates.append(trainer.learning_rate())
+    assert rates[0] < rates[1]
+    assert rates[8] < 0.02 * SMALL.learning_rate
+
+
+def test_samples_drawn_ahead_are_those_drawn_by_number() -> None:
+    ahead = drawn_ahead(source(), first=3)
+    try:
+        assert np.array_equal(next(ahead).image, source().draw(3).image)
+        assert np.array_equal(next(ahead).image, source().draw(4).image)
+    finally:
+        ahead.close()
+
+
+def test_an_error_while_drawing_reaches_the_trainer() -> None:
+    empty = SampleSource(SMALL, [np.zeros((20, 20, 20), dtype=np.uint8)], [])
+    ahead = drawn_ahead(empty, first=0)
+    with pytest.raises(ValueError, match="high <= 0"):
+        next(ahead)
+
+
+def test_an_empty_bank_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="bank is empty"):
+        SampleSource.load(SMALL, tmp_path, None)
+
+
+@pytest.mark.parametrize("name", ["locate", "segment"])
+def test_the_committed_configurations_load(name: str) -> None:
+    config = read_config(Path(__file__).resolve().parents[2] / "configs" / f"{name}.toml")
+    assert config.stage == name
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "stage = 'locate'",
+        "stage = 'other'\nspacing_mm = 3.0\npatch = [64, 64, 64]\nsteps = 1",
+        "stage = 'locate'\nspacing_mm = 3.0\npatch = [50, 64, 64]\nsteps = 1",
+        "stage = 'locate'\nspacing_mm = 3.0\npatch = [64, 64, 64]\nsteps = 1\nspeed = 3",
+        "not toml",
+    ],
+)
+def test_a_configuration_that_does_not_load_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(text)
+    with pytest.raises(InputError, match="does not load"):
+        read_config(path)

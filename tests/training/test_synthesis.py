@@ -1,0 +1,93 @@
+"""Synthesis: what is drawn is nested, in range, and the same for the same seed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from liverplan.training import anatomies as t
+from liverplan.training.appearance import PHASES, draw_look
+from liverplan.training.synthesis import (
+    LOCATE_CLASSES,
+    SEGMENT_CLASSES,
+    Recipe,
+    add_lesions,
+    draw_patch,
+    scanned,
+    smooth_noise,
+)
+from abdomens import small_abdomen
+
+RECIPE = Recipe((32, 32, 32), 3.0, SEGMENT_CLASSES, max_lesions=6)
+few = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@few
+@given(seed=st.integers(0, 10**6))
+def test_a_patch_has_the_networks_range_and_known_classes(seed: int) -> None:
+    patch = draw_patch(small_abdomen(), RECIPE, np.random.default_rng(seed))
+    assert patch.image.shape == patch.target.shape == RECIPE.shape
+    assert patch.image.dtype == np.float32
+    assert np.isfinite(patch.image).all()
+    assert patch.image.min() >= -1.0
+    assert patch.image.max() <= 1.0
+    assert set(np.unique(patch.target)) <= {0, 1, 2, 3, 4, 5}
+
+
+@few
+@given(seed=st.integers(0, 10**6))
+def test_lesions_lie_where_the_liver_was(seed: int) -> None:
+    before = small_abdomen()
+    after, lesions = add_lesions(before.copy(), RECIPE, np.random.default_rng(seed))
+    changed = after != before
+    assert (after[changed] == t.LESION).all()
+    assert (before[changed] == t.LIVER).all()
+    assert all(mask.shape == lesion.radius.shape for lesion, mask in lesions)
+
+
+def test_a_lesion_that_displaces_vessels_never_leaves_the_liver() -> None:
+    labels = small_abdomen()
+    labels[20:28, 20:28, 20:28] = t.PORTAL_IN
+    organ = np.isin(labels, (t.LIVER, t.PORTAL_IN))
+    for seed in range(20):
+        after, _ = add_lesions(labels.copy(), RECIPE, np.random.default_rng(seed))
+        assert not ((after == t.LESION) & ~organ).any()
+
+
+def test_the_same_seed_draws_the_same_sample_and_another_seed_another() -> None:
+    first, again, other = (draw_patch(small_abdomen(), RECIPE, np.random.default_rng(s)) for s in (7, 7, 8))
+    assert np.array_equal(first.image, again.image)
+    assert np.array_equal(first.target, again.target)
+    assert not np.array_equal(first.image, other.image)
+
+
+def test_the_portal_phase_shows_veins_brighter_than_liver_and_lesions_apart_from_it() -> None:
+    looks = [draw_look(np.random.default_rng(s)) for s in range(200)]
+    portal = [look.hounsfield for look in looks if look.phase == "portal"]
+    assert len(portal) > 100
+    assert {look.phase for look in looks} == set(PHASES)
+    for hounsfield in portal:
+        assert hounsfield[t.PORTAL] > hounsfield[t.LIVER] + 5
+        assert hounsfield[t.HEPATIC] > hounsfield[t.LIVER] + 5
+    assert 90 < np.mean([hu[t.LIVER] for hu in portal]) < 120
+
+
+def test_thick_slices_average_but_keep_a_uniform_object() -> None:
+    for seed in range(20):
+        image = scanned(np.full((12, 12, 40), 100.0, dtype=np.float32), 1.5, np.random.default_rng(seed))
+        assert image.shape == (12, 12, 40)
+        assert abs(image.mean() - 100.0) < 3.0
+
+
+def test_locating_knows_liver_only_and_counts_what_is_inside_as_liver() -> None:
+    assert set(LOCATE_CLASSES) == {0, 1}
+    assert all(LOCATE_CLASSES[v] == 1 for v in (t.LIVER, t.LESION, t.PORTAL_IN, t.HEPATIC))
+    assert LOCATE_CLASSES[t.VENA_CAVA] == LOCATE_CLASSES[t.PORTAL] == LOCATE_CLASSES[t.SPLEEN] == 0
+
+
+@pytest.mark.parametrize("length", [1.5, 6.0, 40.0])
+def test_smooth_noise_has_about_unit_variance(length: float) -> None:
+    fields = [smooth_noise((24, 24, 24), length, np.random.default_rng(s)) for s in range(30)]
+    assert 0.7 < np.std(np.stack(fields)) < 1.4
