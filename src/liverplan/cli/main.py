@@ -12,7 +12,17 @@ from liverplan import RESEARCH_USE_ONLY, __version__
 from liverplan.cli.console import print_error
 from liverplan.errors import LiverplanError
 
-VERBS: tuple[str, ...] = ("plan", "segment", "eligibility", "report", "phantom", "train", "evaluate", "models", "schema")
+VERBS: tuple[str, ...] = (
+    "plan",
+    "segment",
+    "eligibility",
+    "report",
+    "phantom",
+    "train",
+    "evaluate",
+    "models",
+    "schema",
+)
 """Modules of this package that hold a verb, in the order of `--help`; each has a function `register(app)`."""
 
 _UsageError: Any = typer.BadParameter.__base__
