@@ -56,6 +56,22 @@ def test_a_single_voxel_does_not_vanish() -> None:
     assert not surface_of_mask(mask, grid).is_empty
 
 
+def test_a_vessel_one_voxel_thin_stays_in_one_piece() -> None:
+    from vtkmodules.vtkFiltersCore import vtkPolyDataConnectivityFilter
+
+    from liverplan.io.meshes import to_polydata
+
+    grid = Grid.from_spacing((30, 30, 30), (0.8, 0.8, 2.0))
+    mask = np.zeros(grid.shape, bool)
+    for step in range(24):
+        mask[3 + step, 15, 3 + step // 2] = mask[3 + step, 15, 3 + (step + 1) // 2] = True
+    pieces = vtkPolyDataConnectivityFilter()
+    pieces.SetInputData(to_polydata(surface_of_mask(mask, grid)))
+    pieces.SetExtractionModeToAllRegions()
+    pieces.Update()
+    assert pieces.GetNumberOfExtractedRegions() == 1
+
+
 def test_an_empty_mask_is_an_empty_mesh() -> None:
     grid = Grid.from_spacing((5, 5, 5), (1, 1, 1))
     assert surface_of_mask(np.zeros(grid.shape, bool), grid).is_empty

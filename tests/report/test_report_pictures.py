@@ -14,7 +14,7 @@ from PIL import Image
 
 from liverplan.anatomy import Structure
 from liverplan.io.meshes import write_stl
-from liverplan.report import pictures, render_case_pictures
+from liverplan.report import pictures, raster, render_case_pictures
 from liverplan.report.camera import ANTERIOR, LEFT, STANDARD_VIEWS, SUPERIOR, Camera, standard_camera, witness_camera
 from liverplan.report.drawing import MAX_PNG_BYTES
 from liverplan.report.figures import read_index
@@ -87,6 +87,25 @@ def test_a_child_that_dies_is_noticed(folder: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(pictures.sys, "executable", "/bin/false")
     parts = pictures.read_parts(folder / "meshes")
     assert pictures._by_vtk(parts, [Camera((0, 0, 0), (0, -1, 0), (0, 0, 1), 50)], [1.0]) is None
+
+
+@pytest.mark.parametrize("by", ["vtk", "software"])
+@pytest.mark.parametrize("view", ["anterior", "left", "superior"])
+def test_what_is_drawn_over_a_picture_meets_what_is_in_it(folder: Path, by: str, view: str) -> None:
+    """A lesion alone: the middle of its pixels is where the camera says that its centre is."""
+    lesion = [part for part in pictures.read_parts(folder / "meshes") if part.name == "lesion_1"]
+    centre = example_case.LESIONS[0][0]
+    camera = Camera.looking(centre - (10.0, 20.0, 30.0), *STANDARD_VIEWS[view], 60.0)
+    if by == "vtk":
+        drawn = pictures._by_vtk(lesion, [camera], [1.0])
+        if drawn is None:
+            pytest.skip("no OpenGL on this machine")
+        picture = drawn[0]
+    else:
+        picture = raster.draw([raster.Painted(p.mesh, p.rgb, 1.0) for p in lesion], camera, pictures.SCENE_SIZE)
+    rows, columns = np.nonzero(picture.min(axis=-1) < 200)
+    expected = camera.to_pixel(centre, (picture.shape[1], picture.shape[0]))
+    assert np.allclose((columns.mean(), rows.mean()), expected[:2], atol=0.01 * picture.shape[1])
 
 
 def test_a_damaged_surface_is_left_out_and_the_rest_is_shown(folder: Path, tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def witness_camera(
     angles = np.radians(np.arange(0, 360, 15))
     choices = [np.cos(a) * first + np.sin(a) * second for a in angles]
     best = min(choices, key=lambda to: _hidden(to, middle, obstacles_lps_mm) + _oddness(to))
-    up = SUPERIOR if abs(best @ SUPERIOR) < 0.9 else ANTERIOR
+    up = SUPERIOR if abs(best @ SUPERIOR) < 0.7 else ANTERIOR
     return Camera.looking(middle, best, up, half_height_mm)
 
 
