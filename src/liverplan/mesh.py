@@ -14,8 +14,8 @@ IntArray: TypeAlias = npt.NDArray[np.int64]
 
 SURFACE_BLUR_VOXELS = 0.7
 """Blur of a mask before its iso-surface is taken: bias -0.02 mm, sd 0.09 mm on spheres at 0.8 mm isotropic."""
-KEEP_INSIDE = 0.03
-"""How far above the iso-value a blurred mask is held at its own voxel centres."""
+KEEP_INSIDE = 0.2
+"""How far above the iso-value a blurred mask is held at its own voxel centres; flat walls lie higher by themselves."""
 
 
 @dataclass(frozen=True)
