@@ -5,8 +5,9 @@ None of this enters the truth; it exists so that an image looks like an abdomen 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -72,14 +73,16 @@ def _grown(wall: EllipticCylinder, by_mm: float, sides_mm: float = 0.0) -> Ellip
 
 
 def _walls(frame: _Frame) -> Iterator[Painted]:
-    yield "skin", _grown(frame.wall, 32.0, 4.0)
-    yield "fat", _grown(frame.wall, 30.0, 4.0)
+    x, y = frame.wall.centre_xy_mm
+    outline = replace(_grown(frame.wall, 34.0, 1.0), centre_xy_mm=(x, y + 8.0))
+    yield "skin", outline
+    yield "fat", _Thinner(outline, 2.0)
     yield "muscle", _grown(frame.wall, 13.0)
     yield "fat", Carved(_grown(frame.wall, 9.0), (_grown(frame.wall, 6.0),))
     yield "inner_fat", frame.wall
     for side in (-1.0, 1.0):
         back = Ellipsoid((_MIDLINE_MM + side * 33.0, 106.0, 0.0), (29.0, 19.0, 400.0), turned((0, 0, side * 8)))
-        yield "muscle", back
+        yield "muscle", Common((back, _Thinner(outline, 9.0)))
         psoas = Capsule((_MIDLINE_MM + side * 34.0, 84.0, -60.0), (_MIDLINE_MM + side * 42.0, 78.0, -220.0), 17.0)
         yield "muscle", psoas
     ribs = _Ribs(_grown(frame.wall, 7.5))
@@ -123,7 +126,10 @@ class _Thinner:
 
 
 def _bowel(rng: np.random.Generator) -> Iterator[Painted]:
-    """Loops below the liver: wall, fluid, and gas in front in some."""
+    """Loops below the liver and the colon in front and on the left: wall, fluid, and gas in front in some."""
+    colon = np.array([(-74, -34, -92), (-40, -52, -76), (10, -58, -70), (62, -46, -44), (98, -6, -22), (104, 24, -62)])
+    for start, end in itertools.pairwise(colon + rng.uniform(-6, 6, colon.shape)):
+        yield from _loop(_point(start), _point(end), 17.0, True)
     for number in range(16):
         column = number % 4
         x = (-68.0, -18.0, 30.0, 78.0)[column] + rng.uniform(-9, 9)
@@ -132,11 +138,15 @@ def _bowel(rng: np.random.Generator) -> Iterator[Painted]:
         radius = float(rng.uniform(11, 18))
         reach = rng.normal(0, 16, 3) * np.array([1, 1, 0.7])
         start, end = (x, y, z), (x + reach[0], y + reach[1], z + reach[2])
-        yield "bowel_wall", Capsule(start, end, radius)
-        yield "bowel", Capsule(start, end, radius - 2.5)
-        if rng.random() < 0.4:
-            front = HalfSpace((0.0, y - 0.2 * radius, 0.0), (0.0, 1.0, 0.0))
-            yield "gas", Common((Capsule(start, end, radius - 3.0), front))
+        yield from _loop(start, end, radius, bool(rng.random() < 0.4))
+
+
+def _loop(start: Point, end: Point, radius: float, with_gas: bool) -> Iterator[Painted]:
+    yield "bowel_wall", Capsule(start, end, radius)
+    yield "bowel", Capsule(start, end, radius - 2.5)
+    if with_gas:
+        front = HalfSpace((0.0, min(start[1], end[1]) - 0.2 * radius, 0.0), (0.0, 1.0, 0.0))
+        yield "gas", Common((Capsule(start, end, radius - 3.0), front))
 
 
 def _chest(phantom: Phantom, frame: _Frame) -> Iterator[Painted]:
@@ -145,7 +155,7 @@ def _chest(phantom: Phantom, frame: _Frame) -> Iterator[Painted]:
     above = HalfSpace((0.0, 0.0, frame.top_mm - 128.0), (0.0, 0.0, -1.0))
     centre = Ellipsoid((_MIDLINE_MM, 30.0, frame.top_mm), (26.0, 60.0, 130.0))
     for dome, side in ((frame.right_dome, -1.0), (frame.left_dome, 1.0)):
-        half = HalfSpace((_MIDLINE_MM + side * 2.0, 0.0, 0.0), (-side, 0.0, 0.0))
+        half = HalfSpace((_MIDLINE_MM, 0.0, 0.0), (-side, 0.0, 0.0))
         yield "muscle", Carved(Common((pleura, above, half)), (_Thinner(dome, 3.0), centre))
         lung = Carved(Common((pleura, above, half)), (dome, _Thinner(phantom.liver, -3.5), centre))
         yield "lung", lung
@@ -170,7 +180,7 @@ def _spine(rng: np.random.Generator) -> Iterator[Painted]:
             tip = (_MIDLINE_MM + side * 36.0, 100.0, z + 5.0)
             yield "cortex", Capsule(root, tip, 5.0)
             yield "marrow", Capsule(root, tip, 3.4)
-        spine_tip = (_MIDLINE_MM, 130.0, z - 12.0)
+        spine_tip = (_MIDLINE_MM, 116.0, z - 10.0)
         yield "cortex", Capsule((_MIDLINE_MM, 106.0, z - 2.0), spine_tip, 4.0)
         yield "marrow", Capsule((_MIDLINE_MM, 106.0, z - 2.0), spine_tip, 2.6)
     ring = EllipticCylinder((_MIDLINE_MM, 99.0), (13.0, 10.5))
