@@ -27,14 +27,7 @@ def test_a_wished_clearance_reaches_the_truth_file(tmp_path: Path, capsys: pytes
 
 
 @pytest.mark.parametrize(
-    "wrong",
-    [
-        ["--orientation", "LLS"],
-        ["--spacing", "0", "1", "1"],
-        ["--modality", "pet"],
-        ["--near", "aorta"],
-        ["--lesions", "-1"],
-    ],
+    "wrong", ["--orientation LLS", "--spacing 0 1 1", "--modality pet", "--near aorta", "--lesions -1"]
 )
 def test_wrong_wishes_are_wrong_usage(wrong: str, tmp_path: Path) -> None:
     assert run(["phantom", "-o", str(tmp_path / "out"), *wrong.split()]) == 2
