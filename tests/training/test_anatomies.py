@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from abdomens import ellipsoid, small_abdomen
 
 from liverplan.training import anatomies as t
 from liverplan.training.anatomies import Abdomen, transplant
 from liverplan.training.vessels import with_vessels
-from abdomens import ellipsoid, small_abdomen
 
 
 def segments_like(shape: tuple[int, int, int]) -> t.LabelArray:

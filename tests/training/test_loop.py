@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from abdomens import small_abdomen
 
 from liverplan.errors import InputError
 from liverplan.training.config import TrainingConfig, read_config
 from liverplan.training.loop import BEST, LOG, Trainer, run
 from liverplan.training.samples import SampleSource, drawn_ahead
 from liverplan.training.synthesis import Patch
-from abdomens import small_abdomen
 
 SMALL = TrainingConfig(
     "locate", 6.0, (16, 16, 16), 8, channels=(4, 8), num_res_units=1, validate_every=4, checkpoint_every=2, real_share=0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from abdomens import small_abdomen
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -18,7 +19,6 @@ from liverplan.training.synthesis import (
     scanned,
     smooth_noise,
 )
-from abdomens import small_abdomen
 
 RECIPE = Recipe((32, 32, 32), 3.0, SEGMENT_CLASSES, max_lesions=6)
 few = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from liverplan.errors import ModelError, ResourceError, SegmentationRefused
 from liverplan.segmentation.models import LoadedStage, Model, load_stage
-from liverplan.segmentation.resampling import FloatVolume, IsotropicImage, Spacing, best_class, to_isotropic
+from liverplan.segmentation.resampling import FloatVolume, IsotropicImage, Spacing, best_class, onto, to_isotropic
 from liverplan.segmentation.windows import class_scores, labels_of
 from liverplan.volume import AnyArray, BoolArray, Volume, bounding_box
 
@@ -28,6 +28,8 @@ SMALLEST_LIVER_ML = 300.0
 LARGEST_LIVER_ML = 4000.0
 MARGIN_MM = 15.0
 """Added around the coarse liver: the second network sees what lies next to it."""
+REACH_MM = 9.0
+"""Liver, lesions and hepatic veins end this far from the coarse liver: the first network sees more context."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,6 @@ class Labelled:
 
     labels: npt.NDArray[np.uint8]
     box: Box
-    coarse_ml: float
 
 
 def scaled(hounsfield: FloatVolume) -> FloatVolume:
@@ -64,7 +65,7 @@ def choose_device(device: str) -> str:
 def label_liver(volume: Volume, model: Model, device: str, progress: Progress) -> Labelled:
     """Run the cascade on a canonical CT. Raises SegmentationRefused when no plausible liver is found, ModelError."""
     progress(0.05, "finding the liver")
-    box, coarse_ml = _find_liver(volume, load_stage(model.stages["locate"], device), device)
+    coarse = _find_liver(volume, load_stage(model.stages["locate"], device), device)
     progress(0.25, "labelling liver, lesions and vessels")
     stage = load_stage(model.stages["segment"], device)
     if stage.n_classes != 6:
@@ -74,34 +75,40 @@ def label_liver(volume: Volume, model: Model, device: str, progress: Progress) -
             wanted="6: background, liver, lesions, portal vein, hepatic veins, vena cava",
             do="Choose another model.",
         )
-    part, spacing = volume.array[box], volume.grid.spacing_mm
+    spacing = volume.grid.spacing_mm
+    box = _native_box(coarse, spacing, volume.array)
+    part = volume.array[box]
     image = to_isotropic(part, spacing, stage.spacing_mm)
     scores = _scores(stage, image, device)
     progress(0.75, "back to the image's voxels")
     shape = (part.shape[0], part.shape[1], part.shape[2])
-    return Labelled(best_class(scores.float().cpu().numpy(), image, shape, spacing), box, coarse_ml)
+    labels = best_class(scores.float().cpu().numpy(), image, shape, spacing)
+    first_mm = tuple(side.start * step for side, step in zip(box, spacing, strict=True))
+    away_mm = onto(coarse.array, coarse, shape, spacing, (first_mm[0], first_mm[1], first_mm[2]))
+    labels[(away_mm > REACH_MM) & np.isin(labels, (1, 2, 4))] = 0
+    return Labelled(labels, box)
 
 
 def _scores(stage: LoadedStage, image: IsotropicImage, device: str) -> torch.Tensor:
     return class_scores(stage.network, scaled(image.array), stage.window, stage.overlap, device)
 
 
-def _find_liver(volume: Volume, stage: LoadedStage, device: str) -> tuple[Box, float]:
-    """The liver's box with its margin, and the volume of the coarse liver."""
+def _find_liver(volume: Volume, stage: LoadedStage, device: str) -> IsotropicImage:
+    """Distance in mm to the coarse liver, 0 inside it, on the first network's grid."""
     spacing = volume.grid.spacing_mm
     image = to_isotropic(volume.array, spacing, stage.spacing_mm)
     liver = largest_piece(labels_of(_scores(stage, image, device)) == 1)
     millilitres = float(liver.sum()) * stage.spacing_mm**3 / 1000.0
     if not SMALLEST_LIVER_ML <= millilitres <= LARGEST_LIVER_ML:
         raise no_liver(f"{millilitres:.0f} mL that look like liver")
-    margin = round(MARGIN_MM / stage.spacing_mm)
-    return _native_box(bounding_box(liver, (margin, margin, margin)), image, spacing, volume.array), millilitres
+    away_mm = ndimage.distance_transform_edt(~liver) * stage.spacing_mm
+    return IsotropicImage(away_mm.astype(np.float32), stage.spacing_mm, image.origin_mm)
 
 
-def _native_box(box: Box, image: IsotropicImage, spacing: Spacing, array: AnyArray) -> Box:
-    """A box of the isotropic image in voxels of the array, clipped to it."""
+def _native_box(image: IsotropicImage, spacing: Spacing, array: AnyArray) -> Box:
+    """The coarse liver's box with its margin in voxels of the array, clipped to it."""
     sides = []
-    for axis, side in enumerate(box):
+    for axis, side in enumerate(bounding_box(image.array <= MARGIN_MM)):
         low = (image.origin_mm[axis] + (side.start - 0.5) * image.spacing_mm) / spacing[axis]
         high = (image.origin_mm[axis] + (side.stop - 0.5) * image.spacing_mm) / spacing[axis]
         start = min(max(int(np.floor(low)), 0), array.shape[axis] - 1)

@@ -54,27 +54,32 @@ def best_class(
 
     Each class is interpolated on its own with a running maximum, so that memory does not grow with the classes.
     """
-    best = np.full(shape[::-1], -np.inf, dtype=np.float32)
-    label = np.zeros(shape[::-1], dtype=np.uint8)
+    best = np.full(shape, -np.inf, dtype=np.float32, order="F")
+    label = np.zeros(shape, dtype=np.uint8, order="F")
     for number, score in enumerate(scores):
-        upsampled = _upsampled(score, source, shape, spacing)
+        upsampled = onto(score, source, shape, spacing)
         better = upsampled > best
         label[better] = number
         np.maximum(best, upsampled, out=best)
-    return label.transpose(2, 1, 0)
+    return label
 
 
-def _upsampled(
-    score: FloatVolume, source: IsotropicImage, shape: tuple[int, int, int], spacing: Spacing
+def onto(
+    values: FloatVolume,
+    source: IsotropicImage,
+    shape: tuple[int, int, int],
+    spacing: Spacing,
+    first_mm: Spacing = (0.0, 0.0, 0.0),
 ) -> FloatVolume:
+    """Values on the grid of `source`, interpolated to a grid whose first voxel lies `first_mm` from the image's."""
     import SimpleITK as sitk
 
-    image = _image(score, (source.spacing_mm,) * 3)
+    image = _image(values, (source.spacing_mm,) * 3)
     image.SetOrigin(source.origin_mm)
     identity = np.eye(3).ravel().tolist()
-    out = _resample(image, list(shape), [0.0, 0.0, 0.0], list(spacing), identity, None)
+    out = _resample(image, list(shape), list(first_mm), list(spacing), identity, None)
     # A copy: a view does not keep the image alive.
-    return np.asarray(sitk.GetArrayFromImage(out))
+    return np.asarray(sitk.GetArrayFromImage(out)).transpose(2, 1, 0)
 
 
 def _image(array: AnyArray, spacing: Spacing) -> Any:

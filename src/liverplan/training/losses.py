@@ -37,9 +37,10 @@ class LabelSetDiceCE(torch.nn.Module):
 
     def __init__(self, n_classes: int, class_weights: tuple[float, ...] | None = None) -> None:
         super().__init__()
-        self.register_buffer("allowed", allowed_classes(n_classes))
-        weights = torch.ones(len(self.allowed))
+        allowed = allowed_classes(n_classes)
+        weights = torch.ones(len(allowed))
         weights[:n_classes] = torch.tensor(class_weights or (1.0,) * n_classes)
+        self.register_buffer("allowed", allowed)
         self.register_buffer("weights", weights)
         self.n_classes = n_classes
 

@@ -53,7 +53,7 @@ def _scan(data: Path, image: str, labels: str, liver: int, cava: int, spacing_mm
     codes = np.full(truth.shape, losses.NOT_LIVER_NOT_CAVA, dtype=np.uint8)
     codes[truth == liver] = losses.LIVER_OR_INSIDE
     codes[truth == cava] = 5
-    return _resampled(image, array.astype(np.float32), codes, spacing, spacing_mm)
+    return resampled(image, array.astype(np.float32), codes, spacing, spacing_mm)
 
 
 def _lits117(data: Path, spacing_mm: float) -> RealScan:
@@ -62,12 +62,13 @@ def _lits117(data: Path, spacing_mm: float) -> RealScan:
     codes = np.full(truth.shape, losses.NOT_LIVER, dtype=np.uint8)
     codes[truth == 1] = losses.HEALTHY_OR_VESSEL
     codes[truth == 2] = 2
-    return _resampled("lits117", image.astype(np.float32), codes, (LITS117_SPACING_MM,) * 3, spacing_mm)
+    return resampled("lits117", image.astype(np.float32), codes, (LITS117_SPACING_MM,) * 3, spacing_mm)
 
 
-def _resampled(
+def resampled(
     name: str, image: FloatVolume, codes: LabelArray, spacing: tuple[float, float, float], spacing_mm: float
 ) -> RealScan:
+    """An image and its codes on an isotropic grid."""
     factor = np.array(spacing) / spacing_mm
     blurred = ndimage.gaussian_filter(image, np.maximum(0.35 / factor - 0.35, 0))
     return RealScan(
@@ -106,5 +107,5 @@ def read_validation(data: Path, spacing_mm: float) -> tuple[FloatVolume, npt.NDA
     """lits0 at `spacing_mm`: HU and the whole liver."""
     image, spacing = read_canonical(data / "lits0/ct.nii.gz")
     couinaud, _ = read_canonical(data / "lits0/couinaud.nii.gz")
-    scan = _resampled("lits0", image.astype(np.float32), np.asarray(couinaud > 0, dtype=np.uint8), spacing, spacing_mm)
+    scan = resampled("lits0", image.astype(np.float32), np.asarray(couinaud > 0, dtype=np.uint8), spacing, spacing_mm)
     return scan.hounsfield, scan.codes > 0

@@ -9,8 +9,10 @@ from typing import Any
 from liverplan.errors import InputError
 from liverplan.training import bank as label_bank
 from liverplan.training.config import TrainingConfig
+from liverplan.training.phantoms import render_phantoms
 
 LIVERS_WITH_VESSELS = 56
+PHANTOMS = 4
 
 
 def train(
@@ -63,6 +65,6 @@ def prepare_bank(config: TrainingConfig, data: Path, bank: Path, say: Callable[[
             wanted="the folder of label maps and scans that the model card lists",
             do="Give it with --data.",
         )
-    say(f"label bank: {label_bank.prepare(data, bank)} anatomies")
+    say(f"label bank: {label_bank.prepare(data, bank)} anatomies, {render_phantoms(bank, PHANTOMS)} phantoms")
     if config.stage == "segment":
         say(f"label bank: {label_bank.grow_vessels(bank, LIVERS_WITH_VESSELS)} livers with vessels")

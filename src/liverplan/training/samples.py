@@ -14,6 +14,7 @@ import numpy as np
 
 from liverplan.errors import InputError
 from liverplan.training.config import TrainingConfig
+from liverplan.training.phantoms import read_phantoms
 from liverplan.training.real import RealScan, cut_real_patch, read_real_scans
 from liverplan.training.synthesis import LOCATE_CLASSES, SEGMENT_CLASSES, Patch, Recipe, draw_patch
 
@@ -41,7 +42,7 @@ class SampleSource:
                 do="Run `liverplan train CONFIG --data FOLDER`, which prepares the bank first.",
             )
         maps = [np.load(path)["labels"] for path in paths]
-        scans = read_real_scans(data, config.stage, config.spacing_mm) if data and config.real_share > 0 else []
+        scans = _scans(config, bank, data) if data and config.real_share > 0 else []
         return cls(config, maps, scans)
 
     @property
@@ -58,6 +59,12 @@ class SampleSource:
         if self.scans and rng.random() < self.config.real_share:
             return cut_real_patch(self.scans[int(rng.integers(len(self.scans)))], self.recipe, rng)
         return draw_patch(self.maps[int(rng.integers(len(self.maps)))], self.recipe, rng)
+
+
+def _scans(config: TrainingConfig, bank: Path, data: Path) -> list[RealScan]:
+    """Real scans, and for the structures also the project's own phantoms."""
+    phantoms = read_phantoms(bank, config.spacing_mm) if config.stage == "segment" else []
+    return read_real_scans(data, config.stage, config.spacing_mm) + phantoms
 
 
 def drawn_ahead(source: SampleSource, first: int, ahead: int = 6) -> Generator[Patch]:

@@ -86,7 +86,8 @@ def _hilum(
         reach = [ndimage.distance_transform_edt(~m) for m in (coarse == 1, coarse == 4, right)]
         cost = np.max(reach, axis=0) * 2 * spacing_mm + np.abs(depth[::2, ::2, ::2] - 5.0)
         cost[~liver[::2, ::2, ::2]] = np.inf
-        return np.array(np.unravel_index(int(cost.argmin()), cost.shape)) * 2 * spacing_mm
+        lowest = np.unravel_index(int(cost.argmin()), cost.shape)
+        return np.asarray(np.array(lowest) * 2 * spacing_mm, dtype=np.float64)
     portal = np.argwhere(labels == t.PORTAL)
     if len(portal) < 20:
         return None
