@@ -6,13 +6,16 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from cases import write_small_models
 
 from liverplan.errors import ModelError
+from liverplan.segmentation.cascade import scaled
 from liverplan.segmentation.models import available_models, find_model, load_stage, models_folder
 from liverplan.segmentation.networks import NetworkSpec, build_network
+from liverplan.segmentation.windows import class_scores, labels_of
 from liverplan.training.config import read_config
 from liverplan.training.export import register
 
@@ -100,7 +103,6 @@ def test_the_shipped_models_load_and_are_those_of_the_committed_configurations()
 
 
 def test_the_shipped_bundles_follow_the_bundle_contract() -> None:
-    pytest.importorskip("ignite")
     from monai.bundle import ConfigParser
 
     for stage in find_model().stages.values():
@@ -116,6 +118,30 @@ def test_the_shipped_bundles_follow_the_bundle_contract() -> None:
         channels = meta["network_data_format"]["outputs"]["pred"]["channel_def"]
         assert len(channels) == parser["network_def"]["out_channels"]
         assert parser.get_parsed_content("inferer").cval == -1.0
+
+
+def test_the_bundle_run_by_monai_labels_as_the_cascades_stage_does(folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ignite")
+    import nibabel as nib
+    from monai.bundle import run
+
+    stage = load_stage(find_model(folder).stages["segment"])
+    array = np.random.default_rng(0).normal(60, 120, (20, 24, 18)).astype(np.float32)
+    scans, bundle = tmp_path / "scans", folder / "liverplan_ct_segmentation"
+    scans.mkdir()
+    nib.save(nib.Nifti1Image(array, np.diag([-1.5, -1.5, 1.5, 1.0])), scans / "scan.nii.gz")
+    run(
+        config_file=str(bundle / "configs/inference.json"),
+        meta_file=str(bundle / "configs/metadata.json"),
+        bundle_root=str(bundle),
+        dataset_dir=str(scans),
+        output_dir=str(tmp_path / "out"),
+        device="cpu",
+    )
+    made = np.asarray(nib.load(tmp_path / "out" / "scan_seg.nii.gz").dataobj)
+    own = labels_of(class_scores(stage.network, scaled(array), stage.window, stage.overlap))
+    assert made.shape == array.shape
+    assert (made == own).mean() > 0.999
 
 
 def test_the_shipped_folder_is_found_without_being_told() -> None:
