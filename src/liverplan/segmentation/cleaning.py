@@ -11,12 +11,14 @@ from scipy import ndimage
 from liverplan.anatomy import Structure
 from liverplan.segmentation.cascade import LARGEST_LIVER_ML, SMALLEST_LIVER_ML, largest_piece, no_liver
 from liverplan.segmentation.resampling import Spacing
-from liverplan.volume import BoolArray
+from liverplan.volume import BoolArray, bounding_box
 
 Labels = npt.NDArray[np.uint8]
 
 LEAST_LESION_ML = 0.065
 """A sphere of 5 mm: smaller spots are noise to this model."""
+SHELL_MM = 2.2
+"""Partial volume between liver and fat looks like a lesion, but only this deep."""
 LEAST_PIECE_ML = {Structure.PORTAL_VEIN: 0.3, Structure.HEPATIC_VEINS: 0.3, Structure.VENA_CAVA: 1.0}
 """Connected pieces of vessels below this are dropped."""
 PLAUSIBLE_ML = {
@@ -44,9 +46,8 @@ def clean(labels: Labels, spacing_mm: Spacing) -> tuple[dict[Structure, BoolArra
     if not SMALLEST_LIVER_ML <= liver_ml <= LARGEST_LIVER_ML:
         raise no_liver(f"{liver_ml:.0f} mL that look like liver")
     masks, notes = {Structure.LIVER: liver}, list[str]()
-    masks[Structure.LESIONS] = without_islands(
-        (labels == _CLASS[Structure.LESIONS]) & liver, LEAST_LESION_ML / voxel_ml
-    )
+    lesions = without_shells((labels == _CLASS[Structure.LESIONS]) & liver, spacing_mm)
+    masks[Structure.LESIONS] = without_islands(lesions, LEAST_LESION_ML / voxel_ml)
     for structure, (low, high) in PLAUSIBLE_ML.items():
         mask = without_islands(labels == _CLASS[structure], LEAST_PIECE_ML[structure] / voxel_ml)
         volume_ml = float(mask.sum()) * voxel_ml
@@ -78,6 +79,19 @@ def _surrounded(core: BoolArray, spacing_mm: Spacing, reach_mm: float = 25.0) ->
     size = [max(1, 2 * round(reach_mm / s / 2) + 1) for s in spacing_mm]
     share = ndimage.uniform_filter(core.astype(np.float32), size)
     return np.asarray(share > 0.5)
+
+
+def without_shells(mask: BoolArray, spacing_mm: Spacing, least_radius_mm: float = SHELL_MM) -> BoolArray:
+    """What a ball of that radius can reach inside the mask: thin layers along the liver's edge go, round spots stay."""
+    if not mask.any():
+        return mask
+    out, box = np.zeros_like(mask), bounding_box(mask, (1, 1, 1))
+    part = mask[box]
+    reach_mm = least_radius_mm + min(spacing_mm) / 2  # distances are to voxel centres, half a voxel beyond the edge
+    deep = ndimage.distance_transform_edt(part, spacing_mm) > reach_mm
+    if deep.any():
+        out[box] = part & (ndimage.distance_transform_edt(~deep, spacing_mm) <= reach_mm)
+    return out
 
 
 def without_islands(mask: BoolArray, least_voxels: float) -> BoolArray:
