@@ -1,7 +1,7 @@
 """A liver that can be computed by hand: a ball with straight tubes for veins and balls for lesions.
 
 World frame LPS mm. The liver is a ball of 55 mm around the origin. The portal vein runs straight from outside the liver
-on the right (x = -80) to the left; the hepatic vein runs above it to the vena cava, a tube along z at x = 62. A place is
+on the right (x = -80) to the left; the hepatic vein above it to the vena cava, a tube along z at x = 62. A place is
 served by its foot on each tube, and whatever lies beyond a divided place is lost.
 """
 

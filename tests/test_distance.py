@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from liverplan.distance import BoundaryError, clearance, closest_on_triangles, discretisation_mm, nearest_points
+from liverplan.distance import BoundaryError, Wall, clearance, closest_on_triangles, discretisation_mm, nearest_points
 from liverplan.surface import sub_voxel_surface
 from liverplan.volume import Grid
 from simple_case import tube_distance_mm
@@ -32,7 +32,7 @@ def ball_beside_tube(spacing, radius, tube_radius, gap, angle):
 @given(st.floats(5, 15), st.floats(1.5, 5), st.floats(0.5, 12), st.floats(0, 3))
 def test_the_clearance_to_a_tube_is_right_to_a_third_of_a_millimetre(radius, tube_radius, gap, angle):
     lesion, vessel, grid, _ = ball_beside_tube((0.8, 0.8, 0.8), radius, tube_radius, gap, angle)
-    found = clearance(sub_voxel_surface(lesion, grid), vessel, grid, EXACT)
+    found = clearance(sub_voxel_surface(lesion, grid), Wall.of(vessel, grid), EXACT)
     assert found.value_mm == pytest.approx(gap, abs=0.35)
 
 
@@ -40,7 +40,7 @@ def test_the_clearance_to_a_tube_is_right_to_a_third_of_a_millimetre(radius, tub
 @given(st.floats(6, 15), st.floats(2, 5), st.floats(0.5, 12), st.floats(0, 3))
 def test_witnesses_lie_on_both_walls_and_are_as_far_apart_as_the_distance_says(radius, tube_radius, gap, angle):
     lesion, vessel, grid, tube = ball_beside_tube((0.8, 0.8, 0.8), radius, tube_radius, gap, angle)
-    found = clearance(sub_voxel_surface(lesion, grid), vessel, grid, EXACT)
+    found = clearance(sub_voxel_surface(lesion, grid), Wall.of(vessel, grid), EXACT)
     start, end = np.array(found.witness_lps_mm)
     assert np.linalg.norm(start) == pytest.approx(radius, abs=0.4)
     assert tube_distance_mm(end, tube) == pytest.approx(0.0, abs=0.4)
@@ -58,14 +58,19 @@ def test_thick_slices_widen_the_interval_most_along_the_slice_direction():
 def test_a_readers_boundary_error_widens_the_interval_and_leaves_the_value():
     lesion, vessel, grid, _ = ball_beside_tube((0.8, 0.8, 0.8), 8.0, 3.0, 5.0, 0.4)
     surface = sub_voxel_surface(lesion, grid)
-    exact, read = clearance(surface, vessel, grid, EXACT), clearance(surface, vessel, grid, BoundaryError())
+    exact, read = (
+        clearance(surface, Wall.of(vessel, grid), EXACT),
+        clearance(surface, Wall.of(vessel, grid), BoundaryError()),
+    )
     assert read.value_mm == exact.value_mm
     assert read.low_mm < exact.low_mm <= exact.value_mm <= exact.high_mm < read.high_mm
 
 
 def test_overlapping_structures_have_a_negative_distance():
     lesion, vessel, grid, _ = ball_beside_tube((0.8, 0.8, 0.8), 10.0, 3.0, -2.5, 0.4)
-    assert clearance(sub_voxel_surface(lesion, grid), vessel, grid, EXACT).value_mm == pytest.approx(-2.5, abs=0.4)
+    assert clearance(sub_voxel_surface(lesion, grid), Wall.of(vessel, grid), EXACT).value_mm == pytest.approx(
+        -2.5, abs=0.4
+    )
 
 
 def test_a_vessel_that_is_cut_by_the_box_is_not_measured_to_its_cap():
@@ -75,15 +80,15 @@ def test_a_vessel_that_is_cut_by_the_box_is_not_measured_to_its_cap():
     where = grid.to_world(np.stack(np.indices(grid.shape), -1))
     vessel = np.linalg.norm(where[..., :2] - 30.0, axis=-1) <= 4.0
     lesion = np.linalg.norm(where - np.array([10.2, 30.1, 60.3]), axis=-1) <= 6.0
-    found = clearance(sub_voxel_surface(lesion, grid), vessel, grid, EXACT)
+    found = clearance(sub_voxel_surface(lesion, grid), Wall.of(vessel, grid), EXACT)
     assert found.value_mm == pytest.approx(30 - 10.2 - 10.0, abs=0.3)
     assert abs(found.witness_lps_mm[1][2] - 60.3) < 3.0
 
 
 def test_the_clearance_to_an_absent_structure_is_an_error_not_infinity():
-    lesion, vessel, grid, _ = ball_beside_tube((1.0, 1.0, 1.0), 8.0, 3.0, 5.0, 0.4)
+    _, vessel, grid, _ = ball_beside_tube((1.0, 1.0, 1.0), 8.0, 3.0, 5.0, 0.4)
     with pytest.raises(ValueError, match="does not exist"):
-        clearance(sub_voxel_surface(lesion, grid), np.zeros_like(vessel), grid, EXACT)
+        Wall.of(np.zeros_like(vessel), grid)
 
 
 def test_two_balls_are_as_far_apart_as_their_surfaces():

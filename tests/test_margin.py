@@ -7,7 +7,7 @@ import pytest
 
 import simple_case
 from liverplan.anatomy import Structure
-from liverplan.distance import BoundaryError, clearance
+from liverplan.distance import BoundaryError, Wall, clearance
 from liverplan.lesions import find_lesions
 from liverplan.margin import (
     case_bound,
@@ -34,7 +34,7 @@ def field_of(lesions, spacing=(1.0, 1.0, 1.0), with_trees=True):
     cava = drawn.mask(Structure.VENA_CAVA)
     hepatic = trace_hepatic_tree(drawn.mask(Structure.HEPATIC_VEINS), cava, grid) if with_trees else None
     field = loss_field(liver_cells(liver, found.labels, grid), found.lesions, portal, hepatic, grid, EXACT)
-    stay = [clearance(lesion.surface, cava, grid, EXACT) for lesion in found]
+    stay = [clearance(lesion.surface, Wall.of(cava, grid), EXACT) for lesion in found]
     return field, stay, drawn, found
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from liverplan.anatomy import VESSELS, Structure
-from liverplan.distance import BoundaryError, clearance, distance_between, nearest_points
+from liverplan.distance import BoundaryError, Wall, clearance, distance_between, nearest_points
 from liverplan.errors import SegmentationRefused
 from liverplan.lesions import LabelArray, Lesion, LesionMap, find_lesions
 from liverplan.margin import (
@@ -126,7 +126,8 @@ def plan(
     clock.stage(0.7, "margin curve")
     curve = margin_curve(field, CURVE_MM)
     clock.stage(0.8, "clearances")
-    vessels = {lesion.id: _vessel_findings(lesion, masks, trees, error) for lesion in lesion_map}
+    walls = _walls(masks)
+    vessels = {lesion.id: _vessel_findings(lesion, walls, trees, error) for lesion in lesion_map}
     clock.stage(0.9, "bounds and verdicts")
     judge = _Judge(field, protocol.limits, quality, missing, vessels, segmentation.origin == "model")
     findings = tuple(_lesion_finding(row, judge, capsule, grid, error) for row in range(len(lesion_map)))
@@ -262,14 +263,19 @@ def _with_ids(segmentation: Segmentation, canonical_labels: LabelArray) -> Segme
     return Segmentation(segmentation.grid, masks, segmentation.origin, segmentation.model, segmentation.notes)
 
 
+def _walls(masks: Segmentation) -> dict[Structure, Wall]:
+    """The walls of every vessel structure that is there."""
+    return {s: Wall.of(masks.mask(s), masks.grid) for s in VESSELS if masks.has(s)}
+
+
 def _vessel_findings(
-    lesion: Lesion, masks: Segmentation, trees: Mapping[Structure, VesselTree], error: BoundaryError
+    lesion: Lesion, walls: Mapping[Structure, Wall], trees: Mapping[Structure, VesselTree], error: BoundaryError
 ) -> tuple[VesselFinding, ...]:
     """The lesion beside every vessel structure; the merged one only where the systems are not apart."""
     findings = []
     for structure in VESSELS:
-        if masks.has(structure):
-            distance = clearance(lesion.surface, masks.mask(structure), masks.grid, error)
+        if structure in walls:
+            distance = clearance(lesion.surface, walls[structure], error)
             contact = distance.value_mm <= distance.terms_mm["discretisation_mm"]
             findings.append(VesselFinding(structure, distance, contact, _diameter(trees.get(structure), distance)))
         elif structure is not Structure.LIVER_VESSELS:

@@ -39,6 +39,7 @@ ROOT_CONTACT_MM = 3.0
 """A hepatic vein that comes this near to the vena cava's voxels joins it there."""
 SMALLEST_ROOT_RADIUS_MM = 1.2
 """Thinner contacts with the vena cava are no root: veins that drain into it measure 3 mm and more across."""
+_CENTRING_POWER = 2
 _SLAB_PITCHES = 1.5
 """Half-thickness of the slab of voxels that a cross-section is taken from, in lattice pitches."""
 _SMALLEST_DISC = 12
@@ -336,10 +337,10 @@ def _neighbours(number: npt.NDArray[np.int32], ijk: IntArray) -> IntArray:
 
 
 def _graph(points: FloatArray, depth: FloatArray, edges: IntArray, pitch_mm: float) -> sparse.coo_matrix:
-    """Edge cost = length / depth^2 (in pitches): a path keeps to the middle of the lumen."""
+    """Edge cost = length / depth^_CENTRING_POWER (in pitches): a path keeps to the middle of the lumen."""
     length = np.linalg.norm(points[edges[:, 0]] - points[edges[:, 1]], axis=1)
     middle = 0.5 * (depth[edges[:, 0]] + depth[edges[:, 1]]) / pitch_mm
-    cost = length / middle**2
+    cost = length / middle**_CENTRING_POWER
     return sparse.coo_matrix((cost, (edges[:, 0], edges[:, 1])), shape=(len(points), len(points)))
 
 
