@@ -1,5 +1,6 @@
 """The story of a case, from masks to a decision."""
 
+import itertools
 import json
 
 import numpy as np
@@ -70,25 +71,53 @@ def test_the_record_holds_no_nan_and_no_infinity(record):
     json.dumps(record, allow_nan=False)
 
 
-def test_a_flipped_and_transposed_case_gives_the_same_millimetres_and_verdicts(planned, record):
-    image, drawn = case()
-    order, flip = (2, 0, 1), (slice(None, None, -1), slice(None), slice(None, None, -1))
-    affine = np.eye(4)
-    shape = tuple(drawn.grid.shape[a] for a in order)
-    corner = np.zeros(3)
-    for position, axis in enumerate(order):
-        sign = -1 if flip[position].step == -1 else 1
-        affine[:3, position] = sign * drawn.grid.affine[:3, axis]
-        corner[axis] = drawn.grid.shape[axis] - 1 if sign < 0 else 0
+COARSE = (2.2, 2.2, 2.2)
+
+
+def stored(image, drawn, order, flips):
+    """The same patient with voxel axes permuted and flipped; every voxel keeps its place in the world."""
+    flip = tuple(slice(None, None, -1 if f else 1) for f in flips)
+    affine, corner = np.eye(4), np.zeros(3)
+    for position, (axis, flipped) in enumerate(zip(order, flips, strict=True)):
+        affine[:3, position] = drawn.grid.affine[:3, axis] * (-1 if flipped else 1)
+        corner[axis] = drawn.grid.shape[axis] - 1 if flipped else 0
     affine[:3, 3] = drawn.grid.to_world(corner)
-    grid = Grid(shape, affine)
-    turned = Segmentation(grid, {s: m.transpose(order)[flip].copy() for s, m in drawn.masks.items()})
-    other = to_record(
-        plan(Volume(grid, image.array.transpose(order)[flip].copy(), "CT", image.facts), turned, load_protocol())
-    )
-    assert other["input"]["orientation"] != record["input"]["orientation"]
+    grid = Grid(tuple(drawn.grid.shape[a] for a in order), affine)
+    masks = {s: m.transpose(order)[flip].copy() for s, m in drawn.masks.items()}
+    array = image.array.transpose(order)[flip].copy()
+    return Volume(grid, array, "CT", image.facts), Segmentation(grid, masks)
+
+
+@pytest.fixture(scope="module")
+def coarse():
+    image, drawn = case(spacing=COARSE)
+    return image, drawn, to_record(plan(image, drawn, load_protocol()))
+
+
+@pytest.mark.parametrize("flips", list(itertools.product((False, True), repeat=3)))
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_all_48_storage_orders_give_the_same_millimetres_millilitres_and_verdicts(coarse, order, flips):
+    image, drawn, base = coarse
+    other = to_record(plan(*stored(image, drawn, order, flips), load_protocol()))
     for name in ("lesions", "margin_curve", "case", "eligibility", "liver"):
-        assert other[name] == record[name]
+        assert other[name] == base[name]
+
+
+def test_an_oblique_grid_gives_the_same_within_the_interval(planned):
+    straight = simple_case.grid(SPACING)
+    turn = np.array([[0.98, -0.19, 0.05], [0.19, 0.98, 0.03], [-0.055, -0.02, 0.998]])
+    turn = np.linalg.qr(turn)[0] * np.sign(np.diag(np.linalg.qr(turn)[1]))
+    affine = straight.affine.copy()
+    middle = (np.array(straight.shape) - 1) / 2
+    affine[:3, :3] = turn @ straight.affine[:3, :3]
+    affine[:3, 3] = straight.to_world(middle) - affine[:3, :3] @ middle
+    drawn = simple_case.masks(Grid(straight.shape, affine), LESIONS)
+    other = plan(simple_case.image(drawn.grid, drawn), drawn, load_protocol())
+    for finding, tilted in zip(planned.findings, other.findings, strict=True):
+        for vessel, found in zip(finding.vessels, tilted.vessels, strict=True):
+            assert vessel.clearance.low_mm <= found.clearance.value_mm <= vessel.clearance.high_mm
+        assert finding.verdict.wide_margin == tilted.verdict.wide_margin
+    assert other.decision.verdict is planned.decision.verdict
 
 
 def test_the_bound_of_the_case_is_no_larger_than_what_stays_allows(planned):

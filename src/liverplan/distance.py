@@ -25,11 +25,11 @@ IndexArray = npt.NDArray[np.int64]
 READER_BOUNDARY_MM = 0.5
 """Expected error of one reader's boundary: 17 % of volume on a lesion of 10 mm radius is 5.4 % of the radius
 (Moltz 2011, tumour delineation by one reader). Two boundaries combine to 0.7 mm."""
-FINE_TERM = 0.25
+FINE_TERM = 0.3
 """Half-width per mm of the finest spacing; 95 % of phantom errors lie within 0.2 (scripts/bench/accuracy)."""
 THICK_TERM = 0.5
 """Half-width per mm by which the spacing along the line of measurement exceeds the finest spacing."""
-THICK_FLOOR = 0.25
+THICK_FLOOR = 0.3
 """The same for lines within the slices: a vessel's wall still moves between them."""
 _CONTEXT_MM = 6.0
 
