@@ -196,3 +196,20 @@ def test_each_lesion_of_the_result_carries_its_id_as_label(planned):
     labels = planned.segmentation.masks[Structure.LESIONS]
     index = np.rint(planned.segmentation.grid.to_index([ball.centre for ball in LESIONS])).astype(int)
     assert [int(labels[tuple(i)]) for i in index] == [1, 2]
+
+
+def test_a_given_map_of_segments_names_the_lesions_segments_and_their_volumes():
+    image, drawn = case()
+    right = simple_case.voxels(drawn.grid)[..., 0] < 0
+    couinaud = np.where(drawn.mask(Structure.LIVER), np.where(right, 8, 3), 0).astype(np.uint8)
+    with_map = Segmentation(drawn.grid, {**drawn.masks, Structure.COUINAUD: couinaud})
+    record = to_record(plan(image, with_map, load_protocol()))
+    assert [lesion["segments"] for lesion in record["lesions"]] == [[8], [3]]
+    volumes = record["liver"]["liver_segments"]
+    assert volumes["8"] + volumes["3"] == pytest.approx(record["liver"]["volume_ml"], rel=1e-6)
+    assert volumes["1"] == 0.0
+
+
+def test_without_a_map_of_segments_they_are_unknown(record):
+    assert record["lesions"][0]["segments"] is None
+    assert record["liver"]["liver_segments"] is None

@@ -36,6 +36,8 @@ CURVE_MM = tuple(float(m) for m in range(31))
 MODEL_BOUNDARY = BoundaryError(lesion_mm=3.0, vessel_mm=3.0, liver_mm=3.0)
 """Boundary error of a model's masks until a model states its own. It does not cover what a model missed altogether:
 verdicts on unread masks are undetermined whatever the interval says."""
+SEGMENT_SHARE = 0.05
+"""A lesion is said to lie in a segment that holds at least this share of it; less is the maps' uncertainty."""
 _CONTEXT_MM = 12.0
 
 Progress = Callable[[float, str], None]
@@ -56,6 +58,8 @@ class LesionFinding:
     """Everything measured for one lesion. nearest_lesion: distance and the other's id, None when it is alone."""
 
     lesion: Lesion
+    segments: tuple[int, ...] | None
+    """Couinaud segments that the lesion lies in, by decreasing share; None without a map of segments."""
     capsule: Distance
     nearest_lesion: tuple[Distance, int] | None
     vessels: tuple[VesselFinding, ...]
@@ -130,7 +134,8 @@ def plan(
     vessels = {lesion.id: _vessel_findings(lesion, walls, trees, error) for lesion in lesion_map}
     clock.stage(0.9, "bounds and verdicts")
     judge = _Judge(field, protocol.limits, quality, missing, vessels, segmentation.origin == "model")
-    findings = tuple(_lesion_finding(row, judge, capsule, grid, error) for row in range(len(lesion_map)))
+    segments = _segments(masks, lesion_map)
+    findings = tuple(_lesion_finding(row, judge, segments, capsule, grid, error) for row in range(len(lesion_map)))
     evidence = judge.case()
     at_wide = judge.remnant_unknown or margin_curve(field, [protocol.limits.wide_margin_mm])[0]
     contacts = sum(bool(v.contact) for found in vessels.values() for v in found)
@@ -293,7 +298,27 @@ def _diameter(tree: VesselTree | None, distance: Distance) -> float | None:
     return float(2.0 * tree.radius_mm[int(to_wall.argmin())])
 
 
-def _lesion_finding(row: int, judge: _Judge, capsule: Surface, grid: Grid, error: BoundaryError) -> LesionFinding:
+def _segments(masks: Segmentation, lesion_map: LesionMap) -> Mapping[int, tuple[int, ...]]:
+    """Per lesion the given Couinaud segments that hold at least SEGMENT_SHARE of it; empty without a map."""
+    if not masks.has(Structure.COUINAUD):
+        return {}
+    found = {}
+    for lesion in lesion_map:
+        labels = masks.masks[Structure.COUINAUD][lesion_map.labels == lesion.id]
+        shares = np.bincount(labels, minlength=9)[1:9] / max(len(labels), 1)
+        order = sorted(range(8), key=lambda n: -shares[n])
+        found[lesion.id] = tuple(n + 1 for n in order if shares[n] >= SEGMENT_SHARE)
+    return found
+
+
+def _lesion_finding(
+    row: int,
+    judge: _Judge,
+    segments: Mapping[int, tuple[int, ...]],
+    capsule: Surface,
+    grid: Grid,
+    error: BoundaryError,
+) -> LesionFinding:
     lesion = judge.field.lesions[row]
     evidence = judge.lesion(row)
     verdict = lesion_verdict(evidence)
@@ -305,6 +330,7 @@ def _lesion_finding(row: int, judge: _Judge, capsule: Surface, grid: Grid, error
     nearest = min((_between(lesion, o, grid, error) for o in others), key=lambda d: d[0].value_mm, default=None)
     return LesionFinding(
         lesion,
+        segments.get(lesion.id),
         _to_capsule(lesion, capsule, grid, error),
         nearest,
         judge.vessels[lesion.id],

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from liverplan import __version__
 from liverplan.anatomy import Structure
 from liverplan.margin import CurvePoint, Limit, UpperBound
@@ -94,8 +96,18 @@ def _liver(plan: Plan) -> dict[str, Any]:
         "volume_high_ml": plan.liver_ml.high,
         "tumour_volume_ml": plan.tumour_ml,
         "standardised_volume_ml": None,
-        "liver_segments": None,
+        "liver_segments": _segment_volumes(plan),
     }
+
+
+def _segment_volumes(plan: Plan) -> dict[str, float] | None:
+    """Volume in mL of each given Couinaud segment inside the liver; None without a map."""
+    segmentation = plan.segmentation
+    if not segmentation.has(Structure.COUINAUD):
+        return None
+    labels = segmentation.masks[Structure.COUINAUD][segmentation.mask(Structure.LIVER)]
+    counts = np.bincount(labels, minlength=9)[1:9]
+    return {str(n + 1): float(count * plan.volume.grid.voxel_ml) for n, count in enumerate(counts)}
 
 
 def _lesion(finding: LesionFinding) -> dict[str, Any]:
@@ -106,7 +118,7 @@ def _lesion(finding: LesionFinding) -> dict[str, Any]:
         "longest_diameter_mm": lesion.longest_diameter_mm,
         "longest_diameter_witness_lps_mm": lesion.longest_diameter_witness_lps_mm,
         "centroid_lps_mm": lesion.centroid_lps_mm,
-        "segments": None,
+        "segments": list(finding.segments) if finding.segments else None,
         "capsule_distance_mm": finding.capsule.value_mm,
         "capsule_distance": _with_witness(finding.capsule),
         "nearest_lesion_mm": nearest[0].value_mm if nearest else None,

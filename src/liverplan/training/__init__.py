@@ -1,1 +1,1 @@
-"""Training of the segmentation networks: synthetic and real samples, the loop, validation, export. Needs torch and MONAI."""
+"""Training of the segmentation networks: samples, the loop, validation, export. Needs torch and MONAI."""
