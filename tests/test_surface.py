@@ -5,7 +5,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from liverplan.surface import pooled_surface, sub_voxel_surface, symmetric_distance_map
+from liverplan.surface import Surface, pooled_surface, sub_voxel_surface, symmetric_distance_map
 from liverplan.volume import Grid
 
 
@@ -43,8 +43,8 @@ def test_signed_distance_to_a_ball_matches_its_closed_form(radius, point):
     surface = sub_voxel_surface(*ball((1.0, 1.0, 1.0), radius))
     truth = np.linalg.norm(point) - radius
     found = surface.signed_distance_mm(np.array([point]))[0]
-    # Beyond 12 mm a sample of the vertices answers, up to 0.1 mm too long.
-    assert found == pytest.approx(truth, abs=0.35)
+    # On the lattice axes a ball of 6.5 mm looks 6.1 mm deep; beyond 12 mm a sample answers, 0.1 mm too long.
+    assert found == pytest.approx(truth, abs=0.45)
 
 
 def test_no_voxel_of_a_thin_vessel_vanishes():
@@ -70,3 +70,24 @@ def test_the_symmetric_distance_map_is_odd_under_swapping_inside_and_outside():
 def test_the_pooled_surface_of_a_large_organ_keeps_its_volume():
     mask, grid = ball((0.8, 0.8, 1.0), 55.0)
     assert pooled_surface(mask, grid, 1.25).mesh.volume_ml == pytest.approx(mask.sum() * grid.voxel_ml, rel=0.002)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.floats(-120, 120), min_size=3, max_size=3), st.integers(0, 5))
+def test_far_from_a_ragged_lesion_every_point_is_outside_and_as_far_as_its_nearest_voxel(point, seed):
+    # Sheets and spikes: at their edges the nearest vertex's normal points anywhere.
+    rng = np.random.default_rng(seed)
+    mask = np.zeros((24, 24, 24), dtype=bool)
+    mask[3:21, 11, 3:21] = rng.random((18, 18)) > 0.2
+    mask[11, 3:21, 12] = True
+    grid = Grid.from_spacing(mask.shape, (1.0, 1.0, 1.6), (-12.0, -12.0, -19.0))
+    to_voxels = np.linalg.norm(grid.to_world(np.argwhere(mask)) - np.array(point), axis=1).min()
+    assume(to_voxels > 4.0)
+    found = sub_voxel_surface(mask, grid).signed_distance_mm(np.array([point]))[0]
+    assert found == pytest.approx(to_voxels, abs=1.5)
+
+
+def test_an_open_piece_of_surface_has_no_inside():
+    whole = sub_voxel_surface(*ball((1.0, 1.0, 1.0), 6.0))
+    with pytest.raises(ValueError, match="no inside"):
+        Surface(whole.mesh, whole.normals, whole.pitch_mm).signed_distance_mm(np.zeros((1, 3)))

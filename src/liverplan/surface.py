@@ -36,12 +36,32 @@ Float32Array = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
+class Solid:
+    """The voxels that a surface encloses: a mask (i, j, k) on its grid."""
+
+    mask: BoolArray
+    grid: Grid
+
+    def contains(self, points_lps_mm: FloatArray) -> BoolArray:
+        """Whether the voxel nearest to each point (N, 3) is set; (N,)."""
+        index = np.rint(self.grid.to_index(points_lps_mm)).astype(np.int64)
+        within = ((index >= 0) & (index < self.mask.shape)).all(axis=-1)
+        inside = np.zeros(len(index), dtype=np.bool_)
+        inside[within] = self.mask[tuple(index[within].T)]
+        return inside
+
+
+@dataclass(frozen=True)
 class Surface:
-    """A closed triangle surface with outward unit normals at its vertices, and the lattice pitch it was sampled at."""
+    """A triangle surface with outward unit normals at its vertices, and the lattice pitch it was sampled at.
+
+    solid: what it encloses, for telling inside from outside away from the surface; None for open pieces of a surface.
+    """
 
     mesh: Mesh
     normals: FloatArray
     pitch_mm: float
+    solid: Solid | None = None
 
     @property
     def vertices_lps_mm(self) -> FloatArray:
@@ -59,19 +79,22 @@ class Surface:
         return chosen, cKDTree(self.vertices_lps_mm[chosen])
 
     def signed_distance_mm(self, points_lps_mm: FloatArray) -> FloatArray:
-        """Distance of points (N, 3) to the surface in mm, negative inside; (N,).
+        """Distance of points (N, 3) to the surface in mm, negative inside; (N,). Raises ValueError without a solid.
 
         At the surface the distance to the tangent plane of the nearest vertex is taken, which removes the error of
         measuring to vertices. Beyond FAR_MM a sample of the vertices serves: too long by at most 0.1 mm.
         """
+        if self.solid is None:
+            raise ValueError("an open surface has no inside")
         chosen, sample = self._sample
         distance, nearest = sample.query(points_lps_mm, workers=-1)
         nearest = chosen[nearest]
         close = distance < FAR_MM
         distance[close], nearest[close] = self.tree.query(points_lps_mm[close], workers=-1)
         plane = np.einsum("ij,ij->i", points_lps_mm - self.vertices_lps_mm[nearest], self.normals[nearest])
-        at_surface = distance < 2.0 * self.pitch_mm
-        return np.asarray(np.where(at_surface, plane, np.copysign(distance, plane)))
+        # Away from the surface the voxels tell the side: the nearest vertex's normal may point anywhere at an edge.
+        signed = np.where(self.solid.contains(points_lps_mm), -distance, distance)
+        return np.asarray(np.where(distance < 2.0 * self.pitch_mm, plane, signed))
 
     def nearest_vertex(self, point_lps_mm: FloatArray) -> FloatArray:
         """The vertex nearest to one point, (3,)."""
@@ -106,7 +129,8 @@ def sub_voxel_surface(mask: BoolArray, grid: Grid, fine_mm: float | None = None)
     _keep_sides(field_mm, padded, factors, KEEP_SIDE_FINE_VOXELS * fine)
     vertices, faces, _, _ = marching_cubes(field_mm, 0.0, gradient_direction="ascent")
     start = np.array([s.start for s in box], dtype=float) - _PAD_VOXELS
-    return surface_of(grid.to_world(vertices / np.array(factors) + start), faces, max(pitch))
+    solid = Solid(mask[box], grid.cropped(box))
+    return surface_of(grid.to_world(vertices / np.array(factors) + start), faces, max(pitch), solid)
 
 
 def pooled_surface(mask: BoolArray, grid: Grid, about_mm: float) -> Surface:
@@ -120,10 +144,13 @@ def pooled_surface(mask: BoolArray, grid: Grid, about_mm: float) -> Surface:
     vertices, faces, _, _ = marching_cubes(share, 0.5)
     start = np.array([s.start for s in box], dtype=float) + (np.array(pool) - 1) / 2.0
     pitch = max(p * s for p, s in zip(pool, grid.spacing_mm, strict=True))
-    return surface_of(grid.to_world((vertices - 1.0) * np.array(pool) + start), faces, pitch)
+    solid = Solid(mask[box], grid.cropped(box))
+    return surface_of(grid.to_world((vertices - 1.0) * np.array(pool) + start), faces, pitch, solid)
 
 
-def surface_of(vertices_lps_mm: FloatArray, faces: npt.NDArray[np.integer], pitch_mm: float) -> Surface:
+def surface_of(
+    vertices_lps_mm: FloatArray, faces: npt.NDArray[np.integer], pitch_mm: float, solid: Solid | None = None
+) -> Surface:
     """A Surface from vertices and faces, wound so that the enclosed volume is positive."""
     a, b, c = (vertices_lps_mm[faces[:, n]] for n in range(3))
     face_normals = np.cross(b - a, c - a)
@@ -133,7 +160,8 @@ def surface_of(vertices_lps_mm: FloatArray, faces: npt.NDArray[np.integer], pitc
     for corner in range(3):
         np.add.at(normals, faces[:, corner], face_normals)
     length = np.linalg.norm(normals, axis=1, keepdims=True)
-    return Surface(Mesh(vertices_lps_mm, faces.astype(np.int64)), normals / np.maximum(length, 1e-12), pitch_mm)
+    mesh = Mesh(vertices_lps_mm, faces.astype(np.int64))
+    return Surface(mesh, normals / np.maximum(length, 1e-12), pitch_mm, solid)
 
 
 def _maurer(mask: BoolArray, spacing_mm: tuple[float, float, float]) -> Float32Array:
