@@ -168,7 +168,7 @@ def _neutral(palette: list[int]) -> list[int]:
 
 def _drawable(words: str) -> str:
     """The built-in font has no no-break space."""
-    return words.replace("\N{NO-BREAK SPACE}", " ")
+    return words.replace("\N{NO-BREAK SPACE}", " ").replace("\N{MINUS SIGN}", "-")
 
 
 def enlarged(pixels: npt.NDArray[np.uint8], times: int) -> npt.NDArray[np.uint8]:
