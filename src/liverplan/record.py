@@ -25,7 +25,7 @@ ASSUMPTIONS = (
     "A divided hepatic vein leaves its territory congested; venous collaterals are ignored, which is conservative.",
     "Artery and bile duct run with the portal branch; they are not segmented.",
     "Territories follow the nearest branch of each segmented tree: branches missing in a mask distort them.",
-    "Intervals of remnants move the lesions' boundary; errors of the vessel trees and territories are not included.",
+    "Intervals of remnants move the lesions' boundary and the vessels' forks; missing branches are not included.",
 )
 
 

@@ -167,7 +167,7 @@ def _neutral(palette: list[int]) -> list[int]:
 
 
 def _drawable(words: str) -> str:
-    """The built-in font has no no-break space."""
+    """The built-in font has neither a no-break space nor a true minus sign."""
     return words.replace("\N{NO-BREAK SPACE}", " ").replace("\N{MINUS SIGN}", "-")
 
 
