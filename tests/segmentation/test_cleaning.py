@@ -52,6 +52,25 @@ def test_an_implausible_structure_is_left_out_with_a_note() -> None:
     assert any("Hepatic veins" in note for note in notes)
 
 
+def test_a_spot_that_hangs_out_of_the_liver_is_no_lesion_and_is_said() -> None:
+    labels = labelled()
+    labels[62:72, 30:40, 30:40] = 2
+    masks, notes = clean(labels, SPACING)
+    assert not masks[Structure.LESIONS][66, 34, 34]
+    assert masks[Structure.LESIONS][32, 32, 32]
+    assert any("1 spot(s)" in note for note in notes)
+
+
+def test_vessels_that_do_not_reach_the_liver_and_a_second_vena_cava_go() -> None:
+    labels = labelled()
+    labels[70:76, 70:76, 20:40] = 3
+    labels[68:76, 20:28, 5:75] = 5
+    labels[68:76, 40:44, 5:75] = 5
+    masks, _ = clean(labels, SPACING)
+    assert not masks[Structure.PORTAL_VEIN][72, 72, 30]
+    assert masks[Structure.VENA_CAVA].sum() == 8 * 8 * 70
+
+
 def test_a_thin_layer_is_no_lesion_and_a_small_ball_is() -> None:
     mask = np.zeros((40, 40, 40), dtype=bool)
     mask[5:35, 5:35, 5:7] = True

@@ -19,6 +19,9 @@ LEAST_LESION_ML = 0.065
 """A sphere of 5 mm: smaller spots are noise to this model."""
 SHELL_MM = 2.2
 """Partial volume between liver and fat looks like a lesion, but only this deep."""
+SKIN_MM = 3.0
+LEAST_EMBEDDED = 0.6
+"""Share of a lesion's surroundings, `SKIN_MM` thick, that must be liver."""
 LEAST_PIECE_ML = {Structure.PORTAL_VEIN: 0.3, Structure.HEPATIC_VEINS: 0.3, Structure.VENA_CAVA: 1.0}
 """Connected pieces of vessels below this are dropped."""
 PLAUSIBLE_ML = {
@@ -27,6 +30,7 @@ PLAUSIBLE_ML = {
     Structure.VENA_CAVA: (8.0, 200.0),
 }
 """A structure outside this range is left out, so that what rests on it is undetermined and never wrong."""
+_TOUCH = np.ones((3, 3, 3))
 _CLASS = {
     Structure.LESIONS: 2,
     Structure.PORTAL_VEIN: 3,
@@ -47,9 +51,12 @@ def clean(labels: Labels, spacing_mm: Spacing) -> tuple[dict[Structure, BoolArra
         raise no_liver(f"{liver_ml:.0f} mL that look like liver")
     masks, notes = {Structure.LIVER: liver}, list[str]()
     lesions = without_shells((labels == _CLASS[Structure.LESIONS]) & liver, spacing_mm)
-    masks[Structure.LESIONS] = without_islands(lesions, LEAST_LESION_ML / voxel_ml)
+    lesions = without_islands(lesions, LEAST_LESION_ML / voxel_ml)
+    masks[Structure.LESIONS], at_the_edge = embedded(lesions, liver, spacing_mm)
+    if at_the_edge:
+        notes.append(f"{at_the_edge} spot(s) at the liver's edge looked like lesions and were left out: look there.")
     for structure, (low, high) in PLAUSIBLE_ML.items():
-        mask = without_islands(labels == _CLASS[structure], LEAST_PIECE_ML[structure] / voxel_ml)
+        mask = _vessel(labels == _CLASS[structure], structure, liver, LEAST_PIECE_ML[structure] / voxel_ml)
         volume_ml = float(mask.sum()) * voxel_ml
         if low <= volume_ml <= high:
             masks[structure] = mask
@@ -81,6 +88,32 @@ def _surrounded(core: BoolArray, spacing_mm: Spacing, reach_mm: float = 25.0) ->
     return np.asarray(share > 0.5)
 
 
+def _vessel(mask: BoolArray, structure: Structure, liver: BoolArray, least_voxels: float) -> BoolArray:
+    """One vena cava; of the other vessels the pieces that lie in the liver or touch it."""
+    if structure is Structure.VENA_CAVA:
+        return largest_piece(mask)
+    mask = without_islands(mask, least_voxels)
+    parts, count = ndimage.label(mask, _TOUCH)
+    at_liver = np.bincount(parts[ndimage.binary_dilation(liver)], minlength=count + 1) > 0
+    at_liver[0] = False
+    return np.asarray(at_liver[parts])
+
+
+def embedded(lesions: BoolArray, liver: BoolArray, spacing_mm: Spacing) -> tuple[BoolArray, int]:
+    """Lesions with liver on most sides, and how many pieces had not: fissures and neighbours look like lesions."""
+    kept, dropped = lesions.copy(), 0
+    parts, _ = ndimage.label(lesions, _TOUCH)
+    margin = tuple(max(1, round(SKIN_MM / s)) for s in spacing_mm)
+    for number, inner in enumerate(ndimage.find_objects(parts), start=1):
+        box = tuple(slice(max(0, s.start - m - 1), s.stop + m + 1) for s, m in zip(inner, margin, strict=True))
+        piece = parts[box] == number
+        skin = (ndimage.distance_transform_edt(~piece, spacing_mm) <= max(SKIN_MM, *spacing_mm)) & ~piece
+        if liver[box][skin].mean() < LEAST_EMBEDDED:
+            kept[box][piece] = False
+            dropped += 1
+    return kept, dropped
+
+
 def without_shells(mask: BoolArray, spacing_mm: Spacing, least_radius_mm: float = SHELL_MM) -> BoolArray:
     """What a ball of that radius can reach inside the mask: thin layers along the liver's edge go, round spots stay."""
     if not mask.any():
@@ -96,7 +129,7 @@ def without_shells(mask: BoolArray, spacing_mm: Spacing, least_radius_mm: float 
 
 def without_islands(mask: BoolArray, least_voxels: float) -> BoolArray:
     """Connected pieces (26 neighbours) of at least that many voxels."""
-    parts, count = ndimage.label(mask, np.ones((3, 3, 3)))
+    parts, count = ndimage.label(mask, _TOUCH)
     keep = np.bincount(parts.ravel(), minlength=count + 1) >= least_voxels
     keep[0] = False
     return np.asarray(keep[parts])
