@@ -64,11 +64,19 @@ def test_a_spot_that_hangs_out_of_the_liver_is_no_lesion_and_is_said() -> None:
 def test_vessels_that_do_not_reach_the_liver_and_a_second_vena_cava_go() -> None:
     labels = labelled()
     labels[70:76, 70:76, 20:40] = 3
-    labels[68:76, 20:28, 5:75] = 5
-    labels[68:76, 40:44, 5:75] = 5
+    labels[66:74, 20:28, 5:75] = 5
+    labels[0:12, 70:80, 5:75] = 5
     masks, _ = clean(labels, SPACING)
     assert not masks[Structure.PORTAL_VEIN][72, 72, 30]
     assert masks[Structure.VENA_CAVA].sum() == 8 * 8 * 70
+
+
+def test_what_passes_the_liver_on_a_short_way_is_no_vena_cava() -> None:
+    labels = labelled()
+    labels[66:76, 20:32, 5:25] = 5
+    masks, notes = clean(labels, SPACING)
+    assert Structure.VENA_CAVA not in masks
+    assert any("Inferior vena cava" in note for note in notes)
 
 
 def test_a_thin_layer_is_no_lesion_and_a_small_ball_is() -> None:

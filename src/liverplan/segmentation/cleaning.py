@@ -22,6 +22,9 @@ SHELL_MM = 2.2
 SKIN_MM = 3.0
 LEAST_EMBEDDED = 0.6
 """Share of a lesion's surroundings, `SKIN_MM` thick, that must be liver."""
+LEAST_CAVA_CONTACT_MM = 40.0
+CAVA_GAP_MM = 6.0
+"""The retrohepatic vena cava follows the liver for about 70 mm; what does so for less is something else."""
 LEAST_PIECE_ML = {Structure.PORTAL_VEIN: 0.3, Structure.HEPATIC_VEINS: 0.3, Structure.VENA_CAVA: 1.0}
 """Connected pieces of vessels below this are dropped."""
 PLAUSIBLE_ML = {
@@ -56,7 +59,8 @@ def clean(labels: Labels, spacing_mm: Spacing) -> tuple[dict[Structure, BoolArra
     if at_the_edge:
         notes.append(f"{at_the_edge} spot(s) at the liver's edge looked like lesions and were left out: look there.")
     for structure, (low, high) in PLAUSIBLE_ML.items():
-        mask = _vessel(labels == _CLASS[structure], structure, liver, LEAST_PIECE_ML[structure] / voxel_ml)
+        mask = without_islands(labels == _CLASS[structure], LEAST_PIECE_ML[structure] / voxel_ml)
+        mask = along_the_liver(mask, liver, spacing_mm) if structure is Structure.VENA_CAVA else _touching(mask, liver)
         volume_ml = float(mask.sum()) * voxel_ml
         if low <= volume_ml <= high:
             masks[structure] = mask
@@ -88,11 +92,24 @@ def _surrounded(core: BoolArray, spacing_mm: Spacing, reach_mm: float = 25.0) ->
     return np.asarray(share > 0.5)
 
 
-def _vessel(mask: BoolArray, structure: Structure, liver: BoolArray, least_voxels: float) -> BoolArray:
-    """One vena cava; of the other vessels the pieces that lie in the liver or touch it."""
-    if structure is Structure.VENA_CAVA:
-        return largest_piece(mask)
-    mask = without_islands(mask, least_voxels)
+def along_the_liver(mask: BoolArray, liver: BoolArray, spacing_mm: Spacing) -> BoolArray:
+    """The piece that follows the liver over most height, if that is as long as a vena cava must; otherwise nothing."""
+    parts, _ = ndimage.label(mask, _TOUCH)
+    best, best_mm = 0, LEAST_CAVA_CONTACT_MM
+    margin = tuple(round(CAVA_GAP_MM / s) + 1 for s in spacing_mm)
+    for number, inner in enumerate(ndimage.find_objects(parts), start=1):
+        box = tuple(slice(max(0, s.start - m), s.stop + m) for s, m in zip(inner, margin, strict=True))
+        if not liver[box].any():
+            continue
+        near = ndimage.distance_transform_edt(~liver[box], spacing_mm) <= CAVA_GAP_MM
+        height_mm = float((near & (parts[box] == number)).any(axis=(0, 1)).sum()) * spacing_mm[2]
+        if height_mm >= best_mm:
+            best, best_mm = number, height_mm
+    return np.asarray(parts == best) if best else np.zeros_like(mask)
+
+
+def _touching(mask: BoolArray, liver: BoolArray) -> BoolArray:
+    """The pieces of a vessel that lie in the liver or touch it."""
     parts, count = ndimage.label(mask, _TOUCH)
     at_liver = np.bincount(parts[ndimage.binary_dilation(liver)], minlength=count + 1) > 0
     at_liver[0] = False
