@@ -33,6 +33,8 @@ CELL_MM = 1.25
 TREE_ERROR_MM = 1.0
 """95 % of the margins at which whole phantoms lose a branch are found to within this (scripts/bench/accuracy): where
 vessels part, a traced centreline follows the wrong one for about a millimetre."""
+FLR_ERROR_POINTS = 1.0
+"""Between jumps the functional remnant of whole phantoms is right to within a point (scripts/bench/accuracy)."""
 _EDGE_MM = np.float32(1e-4)
 """Tissue outside every lesion is kept this far from it, so that margin 0 removes the lesions and nothing else."""
 
@@ -245,16 +247,38 @@ def lesion_bound(
 
     None when the others at that margin already leave less than the FLR limit: no margin of this lesion is possible.
     """
+    beside = field.functional_half_width_mm if functional else field.half_width_mm
+    found, wider, narrower = (
+        _beside_others(field, row, max(margin, 0.0), flr_limit_percent, vena_cava, functional)
+        for margin in (wide_margin_mm, wide_margin_mm + beside, wide_margin_mm - beside)
+    )
+    if found is None:
+        return None
+    # What the others take is uncertain as well: a branch that they divide only just may be kept, or the reverse.
+    low = min(found.margin_mm.low, wider.margin_mm.low if wider is not None else 0.0)
+    high = max(found.margin_mm.high, narrower.margin_mm.high if narrower is not None else 0.0)
+    return UpperBound(Quantity(found.margin_mm.value, low, high), found.limit)
+
+
+def _beside_others(
+    field: LossField,
+    row: int,
+    others_margin_mm: float,
+    flr_limit_percent: float,
+    stay: Sequence[Distance],
+    functional: bool,
+) -> UpperBound | None:
+    """The bound of one lesion on what the others leave at a given margin; None when that is below the limit."""
     others = [r for r in range(len(field.lesions)) if r != row]
     removed, portal, hepatic = field.parts_mm(others)
-    alive = removed > wide_margin_mm
+    alive = removed > others_margin_mm
     if functional and others:
         assert portal is not None
         assert hepatic is not None
-        alive &= (portal > wide_margin_mm) & (hepatic > wide_margin_mm)
+        alive &= (portal > others_margin_mm) & (hepatic > others_margin_mm)
     if _share(field.cells, field.cells.volume_ml[alive].sum()) < flr_limit_percent:
         return None
-    return _bound(field, [row], alive, flr_limit_percent, vena_cava, functional)
+    return _bound(field, [row], alive, flr_limit_percent, stay, functional)
 
 
 def _bound(
@@ -281,19 +305,28 @@ def _remnant_bound(
     removed, portal, hepatic = field.parts_mm(rows)
     parts = [removed] + ([p for p in (portal, hepatic) if p is not None] if functional else [])
     loss = np.where(alive, np.minimum.reduce(parts), -np.inf)
-    volume = field.cells.volume_ml
-    need = flr_limit_percent / 100.0 * (field.cells.liver_ml - field.cells.tumour_ml)
-    order = np.argsort(-loss, kind="stable")
-    at = int(order[min(int(np.searchsorted(np.cumsum(volume[order]), need)), len(order) - 1)])
+    error = FLR_ERROR_POINTS if functional else 0.0
+    half_width = field.functional_half_width_mm if functional else field.half_width_mm
+    at, early, late = (_quantile(field.cells, loss, flr_limit_percent + e) for e in (0.0, error, -error))
+    value = float(loss[at])
+    # Between two branches the remnant hardly changes: a point of it may be the whole way to the next branch.
+    low, high = min(value, float(loss[early])) - half_width, max(value, float(loss[late])) + half_width
+    limit = Limit("remnant", None, None)
     for tree_loss, part in ((field.portal, portal), (field.hepatic, hepatic)):
         if functional and tree_loss is not None and part is not None and part[at] <= loss[at]:
-            return _vessel_bound(field, tree_loss, rows, at)
-    half_width = field.functional_half_width_mm if functional else field.half_width_mm
-    return UpperBound(_not_negative(Quantity.around(float(loss[at]), half_width)), Limit("remnant", None, None))
+            limit = _vessel_limit(field, tree_loss, rows, at)
+    return UpperBound(_not_negative(Quantity(value, max(low, -1e3), high)), limit)
 
 
-def _vessel_bound(field: LossField, tree_loss: TreeLoss, rows: list[int], cell: int) -> UpperBound:
-    """The bound set by the vessel node whose division costs the cell its tree; the witness joins lesion and wall."""
+def _quantile(cells: Cells, loss: FloatArray, flr_percent: float) -> int:
+    """The cell whose loss is the largest margin that leaves `flr_percent` of (liver - tumour)."""
+    need = flr_percent / 100.0 * (cells.liver_ml - cells.tumour_ml)
+    order = np.argsort(-loss, kind="stable")
+    return int(order[min(int(np.searchsorted(np.cumsum(cells.volume_ml[order]), need)), len(order) - 1)])
+
+
+def _vessel_limit(field: LossField, tree_loss: TreeLoss, rows: list[int], cell: int) -> Limit:
+    """The vessel node whose division costs the cell its tree; the witness joins lesion and wall."""
     served_by = tree_loss.node[cell]
     row = rows[int(tree_loss.path_mm[rows, served_by].argmin())]
     node = int(tree_loss.path_node[row, served_by])
@@ -301,9 +334,7 @@ def _vessel_bound(field: LossField, tree_loss: TreeLoss, rows: list[int], cell: 
     on_lesion = field.lesions[row].surface.nearest_vertex(centre)
     towards = on_lesion - centre
     wall = centre + towards * min(1.0, tree_loss.tree.radius_mm[node] / max(float(np.linalg.norm(towards)), 1e-9))
-    value = float(tree_loss.clearance_mm[row, node])
-    quantity = _not_negative(Quantity.around(value, field.functional_half_width_mm))
-    return UpperBound(quantity, Limit("vessel", tree_loss.tree.structure, (as_point(on_lesion), as_point(wall))))
+    return Limit("vessel", tree_loss.tree.structure, (as_point(on_lesion), as_point(wall)))
 
 
 def _tree_loss(tree: VesselTree | None, lesions: tuple[Lesion, ...], cells: Cells) -> TreeLoss | None:
