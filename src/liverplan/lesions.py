@@ -53,7 +53,8 @@ def find_lesions(mask: AnyArray, grid: Grid) -> LesionMap:
     Two or more label values are taken as the reader's own instances; a single value is split into components that share
     a face, an edge or a corner. Components below SMALLEST_LESION_VOXELS are listed as strays.
     """
-    labels = np.zeros(mask.shape, dtype=np.int32)
+    # In the mask's own memory order: mixing orders makes every later comparison ten times slower.
+    labels = np.zeros_like(mask, dtype=np.int32)
     if not mask.any():
         return LesionMap(labels, (), ())
     box = bounding_box(mask)

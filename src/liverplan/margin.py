@@ -307,7 +307,7 @@ def _remnant_bound(
     loss = np.where(alive, np.minimum.reduce(parts), -np.inf)
     error = FLR_ERROR_POINTS if functional else 0.0
     half_width = field.functional_half_width_mm if functional else field.half_width_mm
-    at, early, late = (_quantile(field.cells, loss, flr_limit_percent + e) for e in (0.0, error, -error))
+    at, early, late = _quantiles(field.cells, loss, [flr_limit_percent + e for e in (0.0, error, -error)])
     value = float(loss[at])
     # Between two branches the remnant hardly changes: a point of it may be the whole way to the next branch.
     low, high = min(value, float(loss[early])) - half_width, max(value, float(loss[late])) + half_width
@@ -318,11 +318,12 @@ def _remnant_bound(
     return UpperBound(_not_negative(Quantity(value, max(low, -1e3), high)), limit)
 
 
-def _quantile(cells: Cells, loss: FloatArray, flr_percent: float) -> int:
-    """The cell whose loss is the largest margin that leaves `flr_percent` of (liver - tumour)."""
-    need = flr_percent / 100.0 * (cells.liver_ml - cells.tumour_ml)
+def _quantiles(cells: Cells, loss: FloatArray, flr_percents: Sequence[float]) -> list[int]:
+    """The cells whose loss is the largest margin that leaves each percentage of (liver - tumour)."""
     order = np.argsort(-loss, kind="stable")
-    return int(order[min(int(np.searchsorted(np.cumsum(cells.volume_ml[order]), need)), len(order) - 1)])
+    kept_ml = np.cumsum(cells.volume_ml[order])
+    need_ml = np.array(flr_percents) / 100.0 * (cells.liver_ml - cells.tumour_ml)
+    return [int(order[n]) for n in np.minimum(np.searchsorted(kept_ml, need_ml), len(order) - 1)]
 
 
 def _vessel_limit(field: LossField, tree_loss: TreeLoss, rows: list[int], cell: int) -> Limit:
