@@ -40,11 +40,13 @@ def test_normals_point_outwards():
 def test_signed_distance_to_a_ball_matches_its_closed_form(radius, point):
     # From the very middle the shallowest of all places answers, not the typical one.
     assume(np.linalg.norm(point) > 2.0)
-    surface = sub_voxel_surface(*ball((1.0, 1.0, 1.0), radius))
+    # Off the lattice: a ball centred on a voxel has flat caps half a voxel wide.
+    centre = np.array((0.21, -0.13, 0.37))
+    surface = sub_voxel_surface(*ball((1.0, 1.0, 1.0), radius, centre))
     truth = np.linalg.norm(point) - radius
-    found = surface.signed_distance_mm(np.array([point]))[0]
-    # On the lattice axes a ball of 6.5 mm looks 6.1 mm deep; beyond 12 mm a sample answers, 0.1 mm too long.
-    assert found == pytest.approx(truth, abs=0.45)
+    found = surface.signed_distance_mm(np.array([point]) + centre)[0]
+    # Beyond 12 mm a sample of the vertices answers, up to 0.1 mm too long.
+    assert found == pytest.approx(truth, abs=0.5)
 
 
 def test_no_voxel_of_a_thin_vessel_vanishes():
