@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -99,7 +100,14 @@ class LossField:
 
     def parts_mm(self, lesions: Sequence[int] | None = None) -> tuple[FloatArray, FloatArray | None, FloatArray | None]:
         """The margins at which each cell is removed, loses inflow, loses outflow; (N,), None for an absent tree."""
-        rows = np.arange(len(self.lesions)) if lesions is None else np.array(lesions, dtype=np.int64)
+        return self._together if lesions is None else self._parts_mm(np.array(lesions, dtype=np.int64))
+
+    @cached_property
+    def _together(self) -> tuple[FloatArray, FloatArray | None, FloatArray | None]:
+        """The parts for all lesions, which every margin of the curve reads."""
+        return self._parts_mm(np.arange(len(self.lesions)))
+
+    def _parts_mm(self, rows: npt.NDArray[np.int64]) -> tuple[FloatArray, FloatArray | None, FloatArray | None]:
         never = np.full(len(self.cells.volume_ml), np.inf)
         removed = self.distance_mm[rows].min(axis=0).astype(np.float64) if len(rows) else never
         portal, hepatic = (
