@@ -24,6 +24,7 @@ from liverplan.mesh import Mesh, surface_of_mask
 from liverplan.plan import Plan, Progress, plan
 from liverplan.protocol import DEFAULT_PROTOCOL, load_protocol
 from liverplan.record import to_record
+from liverplan.report.figures import SHELL_RGB
 from liverplan.surface import pooled_surface
 from liverplan.volume import Segmentation, Volume
 
@@ -147,7 +148,7 @@ def _surfaces(result: Plan) -> Iterator[tuple[str, Mesh, tuple[int, int, int], f
     wide = result.protocol.limits.wide_margin_mm
     region = margin_region(liver, result.lesion_map.lesions, masks.grid, wide)
     if region.any():
-        yield "margin_shell", surface_of_mask(region, masks.grid), (240, 125, 45), 0.3
+        yield "margin_shell", surface_of_mask(region, masks.grid), SHELL_RGB, 0.3
 
 
 def _run_record(settings: Settings, result: Plan, timings: Timings, started: float) -> dict[str, Any]:

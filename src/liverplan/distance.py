@@ -16,7 +16,7 @@ import numpy.typing as npt
 from scipy.spatial import ConvexHull, QhullError
 
 from liverplan.mesh import Mesh
-from liverplan.quantity import Distance, Point
+from liverplan.quantity import Distance, as_point
 from liverplan.surface import Surface, sub_voxel_surface
 from liverplan.volume import BoolArray, FloatArray, Grid, border, bounding_box
 
@@ -193,12 +193,6 @@ def _without_cut_faces(surface: Surface, part: Grid, whole: Grid) -> Surface:
     return Surface(Mesh(surface.vertices_lps_mm[keep], renumber[faces]), surface.normals[keep], surface.pitch_mm)
 
 
-def as_point(point: FloatArray) -> Point:
-    """An LPS point as a tuple of three floats."""
-    x, y, z = (float(v) for v in point)
-    return x, y, z
-
-
 def farthest_pair(points: FloatArray) -> tuple[float, FloatArray, FloatArray]:
     """Longest distance between any two of the points (N, 3): (mm, (3,), (3,)); the hull carries it."""
     try:
@@ -213,7 +207,6 @@ def farthest_pair(points: FloatArray) -> tuple[float, FloatArray, FloatArray]:
 __all__ = [
     "BoundaryError",
     "Wall",
-    "as_point",
     "clearance",
     "closest_on_triangles",
     "combined_mm",

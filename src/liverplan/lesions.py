@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from liverplan.distance import as_point, farthest_pair
-from liverplan.quantity import Point
+from liverplan.distance import farthest_pair
+from liverplan.quantity import Point, as_point
 from liverplan.surface import Surface, sub_voxel_surface
 from liverplan.volume import AnyArray, BoolArray, Grid, bounding_box
 

@@ -20,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from liverplan.anatomy import Structure
-from liverplan.distance import BoundaryError, as_point, combined_mm, discretisation_mm
+from liverplan.distance import BoundaryError, combined_mm, discretisation_mm
 from liverplan.lesions import Lesion
-from liverplan.quantity import Distance, Point, Quantity
+from liverplan.quantity import Distance, Point, Quantity, as_point
 from liverplan.vessels import VesselTree
 from liverplan.volume import BoolArray, FloatArray, Grid, bounding_box, pooled_count
 

@@ -7,11 +7,18 @@ measured between; `Unknown` says why there is no value. See docs/decisions/0002-
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import SupportsFloat, TypeAlias
 
 Point: TypeAlias = tuple[float, float, float]
 """A point in the world frame: DICOM LPS, millimetres."""
+
+
+def as_point(coordinates: Iterable[SupportsFloat]) -> Point:
+    """Three coordinates (an array's, say) as a point of plain floats."""
+    x, y, z = (float(c) for c in coordinates)
+    return x, y, z
 
 
 @dataclass(frozen=True)

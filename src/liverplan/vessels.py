@@ -20,7 +20,7 @@ from scipy.sparse.csgraph import connected_components, dijkstra
 from scipy.spatial import cKDTree
 
 from liverplan.anatomy import Structure
-from liverplan.quantity import Point
+from liverplan.quantity import Point, as_point
 from liverplan.surface import refined, symmetric_distance_map
 from liverplan.volume import BoolArray, FloatArray, Grid, border, bounding_box
 
@@ -283,7 +283,7 @@ class _Lumen:
 
     def _gap(self, a: int, b: int) -> Gap:
         start, end = self.points[a], self.points[b]
-        return Gap(_point(start), _point(end), float(np.linalg.norm(end - start)))
+        return Gap(as_point(start), as_point(end), float(np.linalg.norm(end - start)))
 
 
 def _working_lattice(mask: BoolArray, grid: Grid) -> tuple[BoolArray, Grid]:
@@ -489,7 +489,3 @@ def _to_mask(points: FloatArray, mask: BoolArray, grid: Grid, reach_mm: float) -
     voxels = np.argwhere(border(mask[box])) + np.array([s.start for s in box])
     tree = cKDTree(grid.to_world(voxels))
     return np.asarray(tree.query(points, distance_upper_bound=reach_mm, workers=-1)[0])
-
-
-def _point(point: FloatArray) -> Point:
-    return float(point[0]), float(point[1]), float(point[2])

@@ -12,7 +12,7 @@ import numpy as np
 
 from liverplan.phantom.shapes import Blob, Shape
 from liverplan.phantom.trees import Tree
-from liverplan.quantity import Point
+from liverplan.quantity import Point, as_point
 from liverplan.volume import FloatArray
 
 _GOLDEN = (np.sqrt(5.0) - 1.0) / 2.0
@@ -91,10 +91,6 @@ def gap_to_surface(blob: Blob, organ: Shape, directions: int = 800) -> Gap:
             rays, ends = (v[[int(distance.min(1).argmin())]] for v in (rays, ends))
     value = float(blob.distance_mm(ends)[0])
     return Gap(value, (as_point(blob.surface_point(ends)[0]), as_point(ends[0])))
-
-
-def as_point(point: FloatArray) -> Point:
-    return float(point[0]), float(point[1]), float(point[2])
 
 
 def _segments_in_reach(blob: Blob, tree: Tree) -> Tree:

@@ -13,12 +13,12 @@ from functools import partial
 import numpy as np
 
 from liverplan.anatomy import Structure
-from liverplan.phantom.clearance import Gap, as_point, axis_clearance, gap_between, gap_to_surface, gap_to_tree
+from liverplan.phantom.clearance import Gap, axis_clearance, gap_between, gap_to_surface, gap_to_tree
 from liverplan.phantom.organs import turned
 from liverplan.phantom.shapes import Blob, Ellipsoid, Sphere, sobol_points, tight_box
 from liverplan.phantom.trees import Tree, murray_radii, settle_tree
 from liverplan.phantom.vasculature import MURRAY_EXPONENT, TREE_CLEARANCE_MM, Vasculature
-from liverplan.quantity import Point
+from liverplan.quantity import Point, as_point
 from liverplan.volume import BoolArray, FloatArray
 
 NEAR = (Structure.PORTAL_VEIN, Structure.HEPATIC_VEINS, Structure.VENA_CAVA, Structure.LIVER)
