@@ -1,6 +1,5 @@
 """The margin left on the fresh specimen, against a published simulation, drawn samples and closed forms."""
 
-import tomllib
 from dataclasses import replace
 from importlib import resources
 
@@ -233,8 +232,3 @@ def test_a_file_that_is_not_toml_is_refused(tmp_path, content):
 def test_a_file_that_is_not_there_is_refused_by_name(tmp_path):
     with pytest.raises(UnreadableInput, match=r"absent\.toml"):
         load_cut_loss(tmp_path / "absent.toml")
-
-
-def test_the_packages_file_states_its_assumptions():
-    assert tomllib.loads(TEXT)["model"]["specimen_share"] == 0.5
-    assert TEXT.count("Assumption") == 3

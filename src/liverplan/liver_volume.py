@@ -12,7 +12,7 @@ standard deviation of about 216 of 1205 mL. They differ among themselves: at 1.7
 | urata   | 706.2 * BSA + 2.4       | Japanese           | DuBois    | Urata 1995, as in PMC6422720               |
 
 Which BSA formula each author used was not in the abstracts that could be read: check it against the papers. Up to a
-body mass index of 30 Mosteller and DuBois differ by about 3 % at most, at 40 by 5 %; Vauthey's volume by 1.6 times it.
+body mass index of 30 Mosteller and DuBois differ by about 3 %, at 40 by 5 %; Vauthey's volume then by 1.6 times that.
 """
 
 from __future__ import annotations
