@@ -50,6 +50,8 @@ MOST_INFERIOR_SHARE = 0.25
 """10.6 % on average where there is one (clinical reference 3.2)."""
 INFERIOR_RADIUS_MM = 2.0
 """An inferior right hepatic vein counts from 4 mm across (clinical reference 3.3)."""
+OSTIUM_MM = 10.0
+"""A vein's calibre is read over this first stretch."""
 OTHER_WAY_FACTOR = 1.5
 """Two fitting ways of opening the forks are told apart when one's forks lie so much farther out."""
 ASSUMED_ROOT_GRADE = 0.6
@@ -129,7 +131,7 @@ def _is_inferior_right(served: Served, limb: Limb, confluence: FloatArray) -> bo
     )
 
 
-def _first(served: Served, start: int, length_mm: float = 20.0) -> list[int]:
+def _first(served: Served, start: int, length_mm: float = OSTIUM_MM) -> list[int]:
     """Nodes from a root up to `length_mm`, along the side that drains more."""
     points, path, gone = served.tree.points_lps_mm, [start], 0.0
     while gone < length_mm and served.children[path[-1]]:

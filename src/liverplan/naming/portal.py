@@ -57,6 +57,9 @@ LEAST_FORWARD = 0.6
 SHORTEST_UMBILICAL_MM = 8.0
 LEAST_BESIDE_MM = 6.0
 """A segmental branch of the left liver leads this far to one side of where it leaves."""
+MOST_LATERAL_SHARE = 0.15
+"""Segments 2 and 3 hold less than 10 % of the liver each (clinical reference 3.2), half as much again at the most: a
+larger limb serves both."""
 ASSUMED_ROOT_GRADE = 0.6
 """Most that a tree's names reach when its root had to be assumed."""
 
@@ -250,7 +253,8 @@ def _left(served: Served, left: Limb, sure: float) -> tuple[list[_Layer], list[s
         return layers, [f"the umbilical portion is not told: {reason}"]
     sure = min(sure, grade)
     layers.append((UMBILICAL, umbilical.nodes, sure))
-    return layers + _segmental(served, left, elbow, umbilical, sure), []
+    lateral, remarks = _lateral(served, left, elbow, umbilical, sure)
+    return layers + lateral + _medial(served, left, umbilical, sure), remarks
 
 
 def _umbilical(served: Served, left: Limb) -> tuple[Fork, Limb, float]:
@@ -275,21 +279,26 @@ def _umbilical(served: Served, left: Limb) -> tuple[Fork, Limb, float]:
     )
 
 
-def _segmental(served: Served, left: Limb, elbow: Fork, umbilical: Limb, sure: float) -> list[_Layer]:
-    """Branches to 2 (left, at the elbow), 3 (left, further on and further forward) and 4 (right of its fork)."""
+def _lateral(served: Served, left: Limb, elbow: Fork, umbilical: Limb, sure: float) -> tuple[list[_Layer], list[str]]:
+    """Branches to 2 (to the left, at the elbow) and to 3 (to the left, farther on and farther forward)."""
+    second = [limb for limb in elbow.limbs if limb.start != umbilical.start and _beside(served, limb)[0] > 0]
+    beyond = [limb for limb in _limbs_along(served, umbilical, LEFT_PART * left.share) if _beside(served, limb)[0] > 0]
+    if any(limb.share > MOST_LATERAL_SHARE for limb in second + beyond):
+        return [], ["branches to segments 2 and 3 are not told apart: one serves more than a segment"]
+    layers = [(SEGMENT_2, limb.nodes, min(sure, _beside(served, limb)[1])) for limb in second]
+    for limb in beyond:
+        if second and limb.tissue_lps_mm[1] < second[0].tissue_lps_mm[1] - LEAST_BESIDE_MM:
+            layers.append((SEGMENT_3, limb.nodes, min(sure, _beside(served, limb)[1])))
+    return layers, []
+
+
+def _medial(served: Served, left: Limb, umbilical: Limb, sure: float) -> list[_Layer]:
+    """Branches to 4: those that leave the umbilical portion towards the right."""
     layers: list[_Layer] = []
-    second: Limb | None = None
-    for limb in elbow.limbs:
-        side, grade = _beside(served, limb)
-        if limb.start != umbilical.start and side > 0:
-            second = limb
-            layers.append((SEGMENT_2, limb.nodes, min(sure, grade)))
     for limb in _limbs_along(served, umbilical, LEFT_PART * left.share):
         side, grade = _beside(served, limb)
         if side < 0:
             layers.append((SEGMENT_4, limb.nodes, min(sure, grade)))
-        elif side > 0 and second is not None and limb.tissue_lps_mm[1] < second.tissue_lps_mm[1] - LEAST_BESIDE_MM:
-            layers.append((SEGMENT_3, limb.nodes, min(sure, grade)))
     return layers
 
 
