@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from liverplan.naming.limbs import Limb, Served, graded
 from liverplan.naming.names import (
@@ -222,7 +223,7 @@ def _painted(served: Served, veins: _Veins, inferior: list[Limb], sure: float) -
             layers.append((CONFLUENCE, below, sure))
     right, middle, left = veins.limbs
     shared = _shared_trunk(veins)
-    if shared and _length(served, _from_ostium(served, shared)) >= SHORTEST_COMMON_TRUNK_MM:
+    if shared and _trunk_length_mm(served, shared, middle, left) >= SHORTEST_COMMON_TRUNK_MM:
         layers.append((COMMON_TRUNK, served.limb(shared[0]).nodes, sure))
         variants.append("common trunk of middle and left hepatic vein")
     layers += [(name, limb.nodes, sure) for name, limb in zip(ORDER, (right, middle, left), strict=True)]
@@ -233,10 +234,17 @@ def _painted(served: Served, veins: _Veins, inferior: list[Limb], sure: float) -
     return painted(tree, layers, variants)
 
 
-def _from_ostium(served: Served, path: tuple[int, ...]) -> tuple[int, ...]:
-    """The path with the node that it hangs on, where it hangs on one."""
-    above = int(served.tree.parent[path[0]])
-    return path if above < 0 else (above, *path)
+def _trunk_length_mm(served: Served, shared: tuple[int, ...], middle: Limb, left: Limb) -> float:
+    """Length of the lumen that the middle and the left vein share: the stretch in common, from the ostium, and as far
+    beyond as one's axis still lies in the other's lumen, since traced branches part before the lumen does."""
+    above = int(served.tree.parent[shared[0]])
+    common = shared if above < 0 else (above, *shared)
+    points, radius = served.tree.points_lps_mm, served.tree.radius_mm
+    one, other = (np.array([common[-1], *_first(served, limb.start, LONGEST_TRUNK_MM)]) for limb in (middle, left))
+    off, nearest = cKDTree(points[other]).query(points[one])
+    apart = off > np.maximum(radius[one], radius[other[nearest]])
+    within = int(apart.argmax()) if apart.any() else len(one)
+    return _length(served, common) + _length(served, tuple(one[:within].tolist()))
 
 
 def _shared_trunk(veins: _Veins) -> tuple[int, ...]:
