@@ -225,7 +225,7 @@ def distance_near(mesh: Mesh, mask: BoolArray, grid: Grid, band_mm: float) -> np
     distance: npt.NDArray[np.float32] = np.full(mask.shape, np.inf, dtype=np.float32)
     if not len(centres):
         return distance
-    tree = cKDTree(centres)
+    tree = cKDTree(centres, balanced_tree=False)  # half the time to build, the same to ask
     blocks = pooled_count(mask, pool) > 0
     middle = grid.to_world(np.argwhere(blocks) * pool + (np.array(pool) - 1) / 2.0)
     blocks[blocks] = np.isfinite(tree.query(middle, distance_upper_bound=reach_mm, workers=-1)[0])
