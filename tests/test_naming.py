@@ -320,7 +320,7 @@ def agreement(names, name, points, volume, tree, segments):
     return 2 * volume[ours & true].sum() / (volume[ours].sum() + volume[true].sum())
 
 
-@pytest.fixture(scope="module", params=range(4))
+@pytest.fixture(scope="module", params=range(3))
 def patient(request):
     return traced(request.param)
 
