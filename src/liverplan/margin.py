@@ -163,7 +163,7 @@ def liver_cells(liver: BoolArray, lesion_labels: LabelArray, grid: Grid) -> Cell
     voxels' volume exactly.
     """
     box = bounding_box(liver)
-    pool = [max(1, round(CELL_MM / s)) for s in grid.spacing_mm]
+    pool = _pool(grid)
     part = grid.cropped(box)
     inside, labels = liver[box], np.where(liver[box], lesion_labels[box], 0)
     kinds = [0, *np.unique(labels[labels > 0]).tolist()]
@@ -176,6 +176,34 @@ def liver_cells(liver: BoolArray, lesion_labels: LabelArray, grid: Grid) -> Cell
         volumes.append(count[tuple(ijk.T)] * grid.voxel_ml)
         owners.append(np.full(len(ijk), kind, dtype=np.int32))
     return Cells(np.concatenate(centres), np.concatenate(volumes), np.concatenate(owners))
+
+
+@dataclass(frozen=True)
+class ParenchymaCells:
+    """The blocks of voxels behind the cells of parenchyma, in the order of `liver_cells`; for counting masks in them."""
+
+    parenchyma: BoolArray
+    box: tuple[slice, slice, slice]
+    pool: tuple[int, int, int]
+    blocks: tuple[npt.NDArray[np.int64], ...]
+    voxel_ml: float
+
+    @classmethod
+    def of(cls, liver: BoolArray, lesion_labels: LabelArray, grid: Grid) -> ParenchymaCells:
+        """liver, lesion_labels: (i, j, k) on `grid`."""
+        box = bounding_box(liver)
+        i, j, k = _pool(grid)
+        parenchyma = liver[box] & (lesion_labels[box] == 0)
+        return cls(parenchyma, box, (i, j, k), np.nonzero(pooled_count(parenchyma, (i, j, k))), grid.voxel_ml)
+
+    def ml(self, mask: BoolArray) -> FloatArray:
+        """How much of a mask's (i, j, k) tumour-free liver lies in each cell, mL."""
+        return np.asarray(pooled_count(self.parenchyma & mask[self.box], self.pool)[self.blocks] * self.voxel_ml)
+
+
+def _pool(grid: Grid) -> tuple[int, int, int]:
+    i, j, k = (max(1, round(CELL_MM / s)) for s in grid.spacing_mm)
+    return i, j, k
 
 
 def margin_region(liver: BoolArray, lesions: Sequence[Lesion], grid: Grid, margin_mm: float) -> BoolArray:
@@ -408,6 +436,7 @@ __all__ = [
     "CurvePoint",
     "Limit",
     "LossField",
+    "ParenchymaCells",
     "TreeLoss",
     "UpperBound",
     "case_bound",
