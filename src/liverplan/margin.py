@@ -61,11 +61,13 @@ class Cells:
 class TreeLoss:
     """What one vessel tree does to the cells.
 
+    hanging_ml: (nodes,) what hangs on each node, tumour left out.
     clearance_mm: (L, nodes) c(u) per lesion. path_mm: (L, nodes) least clearance on the path from the root.
     path_node: (L, nodes) the node where it stands. node: (N,) tau, the node that serves each cell.
     """
 
     tree: VesselTree
+    hanging_ml: FloatArray
     clearance_mm: FloatArray
     path_mm: FloatArray
     path_node: npt.NDArray[np.int64]
@@ -180,7 +182,7 @@ def liver_cells(liver: BoolArray, lesion_labels: LabelArray, grid: Grid) -> Cell
 
 @dataclass(frozen=True)
 class ParenchymaCells:
-    """The blocks of voxels behind the cells of parenchyma, in the order of `liver_cells`; for counting masks in them."""
+    """The blocks of voxels behind the cells of parenchyma, in the order of `liver_cells`, to count masks in."""
 
     parenchyma: BoolArray
     box: tuple[slice, slice, slice]
@@ -382,7 +384,10 @@ def _tree_loss(tree: VesselTree | None, lesions: tuple[Lesion, ...], cells: Cell
     for row, lesion in enumerate(lesions):
         clearance[row] = lesion.surface.signed_distance_mm(tree.points_lps_mm) - tree.radius_mm
         path[row], where[row] = tree.path_minimum(clearance[row])
-    return TreeLoss(tree, clearance, path, where, tree.nearest_node(cells.points_lps_mm))
+    node = tree.nearest_node(cells.points_lps_mm)
+    healthy = np.where(cells.lesion == 0, cells.volume_ml, 0.0)
+    hanging = tree.subtree_sum(np.bincount(node, healthy, minlength=len(tree.parent)))
+    return TreeLoss(tree, hanging, clearance, path, where, node)
 
 
 def _curve_point(field: LossField, margin_mm: float) -> CurvePoint:
@@ -416,8 +421,8 @@ def _curve_point(field: LossField, margin_mm: float) -> CurvePoint:
         devascularised_and_congested_ml=kept_ml(both),
         functional_remnant_ml=kept_ml(None if either is None else ~either),
         flr_percent=flr[0],
-        flr_low_percent=flr[1],
-        flr_high_percent=flr[2],
+        flr_low_percent=None if flr[1] is None else max(flr[1] - FLR_ERROR_POINTS, 0.0),
+        flr_high_percent=None if flr[2] is None else min(flr[2] + FLR_ERROR_POINTS, 100.0),
     )
 
 

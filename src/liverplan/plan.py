@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from liverplan.anatomy import VESSELS, Structure
+from liverplan.couinaud import SegmentEstimate, estimate_segments
 from liverplan.distance import BoundaryError, Wall, clearance, distance_between, nearest_points
 from liverplan.errors import SegmentationRefused
+from liverplan.fresh_margin import CutLossModel, FreshMargin, load_cut_loss, predict
 from liverplan.lesions import LabelArray, Lesion, LesionMap, find_lesions
+from liverplan.liver_volume import BodySize, StandardVolume, standardised_volumes_ml
 from liverplan.margin import (
     CELL_MM,
     CurvePoint,
@@ -23,11 +27,17 @@ from liverplan.margin import (
     loss_field,
     margin_curve,
 )
+from liverplan.naming import TreeNames, name_hepatic, name_portal
 from liverplan.protocol import Decision, Limits, Protocol, Reading, decide
 from liverplan.quality import Quality, assess
 from liverplan.quantity import Distance, Quantity, Unknown
+from liverplan.resection.choices import VesselChoice, vessel_choices
+from liverplan.resection.given import GivenResection
+from liverplan.resection.measure import MeasuredResection, Stay
+from liverplan.resection.table import resections_of
+from liverplan.resection.workspace import Workspace
 from liverplan.surface import Surface, pooled_surface
-from liverplan.verdict import Evidence, Verdict, affected_by_vessels, case_verdict, lesion_verdict, measures_of
+from liverplan.verdict import NO_PLAN, Evidence, Verdict, affected_by_vessels, case_verdict, lesion_verdict, measures_of
 from liverplan.vessels import VesselTree, trace_hepatic_tree, trace_portal_tree
 from liverplan.volume import Grid, Reorientation, Segmentation, Volume, bounding_box
 
@@ -40,7 +50,23 @@ SEGMENT_SHARE = 0.05
 """A lesion is said to lie in a segment that holds at least this share of it; less is the maps' uncertainty."""
 _CONTEXT_MM = 12.0
 
+Box = tuple[slice, slice, slice]
+
 Progress = Callable[[float, str], None]
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a plan is asked for beside the protocol.
+
+    margin_mm: the margin that proposed resections are cut for; None for the protocol's. given: the surgeon's own, on
+    the image's grid. body: for standardised liver volumes. cut_loss: for margins on the fresh specimen.
+    """
+
+    margin_mm: float | None = None
+    given: tuple[GivenResection, ...] = ()
+    body: BodySize = field(default_factory=lambda: BodySize(None, None))
+    cut_loss: CutLossModel = field(default_factory=load_cut_loss)
 
 
 @dataclass(frozen=True)
@@ -66,6 +92,10 @@ class LesionFinding:
     upper: UpperBound | Unknown
     limiting_kind: str
     verdict: Verdict
+    planned: Distance | Unknown
+    """The lesion's margin in the best resection."""
+    choices: tuple[VesselChoice, ...]
+    """The vessels in its wide margin: what keeping or dividing each means."""
 
 
 @dataclass(frozen=True)
@@ -93,17 +123,47 @@ class Plan:
     quality: Quality
     measures: Mapping[str, Reading]
     decision: Decision
+    names: Mapping[Structure, TreeNames]
+    segments: SegmentEstimate | None
+    """Couinaud segments of the loss field's cells, estimated from the trees; None without both trees."""
+    resections: tuple[MeasuredResection, ...]
+    """Proposed and given ones, the best first; specimens on `workspace.grid`."""
+    workspace: Workspace
+    standard_volumes: Mapping[str, StandardVolume]
+    fresh: Mapping[str, FreshMargin] | Unknown
+    """The best resection's margin as expected on the fresh specimen, by device."""
+    wishes: Wishes
     seconds: Mapping[str, float]
+
+    @property
+    def unread(self) -> bool:
+        """True when a model made the masks and no reader has confirmed them."""
+        return self.segmentation.origin == "model"
+
+    def specimen_on_image(self, resection: MeasuredResection) -> npt.NDArray[np.uint8]:
+        """A resection's specimen as a mask (i, j, k) on the image's own grid."""
+        turn = Reorientation.to_lps(self.volume.grid)
+        whole = turn.grid(self.volume.grid)
+        start = np.rint(whole.to_index(self.workspace.grid.origin_lps_mm)).astype(int)
+        mask = np.zeros(whole.shape, dtype=np.uint8)
+        box = tuple(slice(a, a + n) for a, n in zip(start, resection.specimen.shape, strict=True))
+        mask[box] = resection.specimen
+        return turn.undo(mask)
 
 
 def plan(
-    volume: Volume, segmentation: Segmentation, protocol: Protocol, progress: Progress = lambda _fraction, _stage: None
+    volume: Volume,
+    segmentation: Segmentation,
+    protocol: Protocol,
+    progress: Progress = lambda _fraction, _stage: None,
+    wishes: Wishes | None = None,
 ) -> Plan:
-    """Measure a case and decide the protocol's criteria on it.
+    """Measure a case, plan resections, and decide the protocol's criteria on it.
 
     volume and segmentation share one grid, in any orientation. Raises GeometryMismatch when they do not,
     SegmentationRefused when there is no liver.
     """
+    wishes = wishes or Wishes()
     volume.grid.require_same(segmentation.grid, "the segmentation")
     if not segmentation.has(Structure.LIVER):
         raise SegmentationRefused(
@@ -120,24 +180,40 @@ def plan(
     clock.stage(0.45, "loss field")
     error = MODEL_BOUNDARY if segmentation.origin == "model" else BoundaryError()
     lesion_labels = lesion_map.labels
-    image, masks, lesion_map = _cropped(image, masks, lesion_map)
+    box = _box_of(masks, lesion_map)
+    image, masks, lesion_map = _cropped(image, masks, lesion_map, box)
     liver = masks.mask(Structure.LIVER) | (lesion_map.labels > 0)
     grid = image.grid
     capsule = pooled_surface(liver, grid, CELL_MM)
     cells = liver_cells(liver, lesion_map.labels, grid)
     portal, hepatic = trees.get(Structure.PORTAL_VEIN), trees.get(Structure.HEPATIC_VEINS)
     field = loss_field(cells, lesion_map.lesions, portal, hepatic, grid, error)
-    clock.stage(0.7, "margin curve")
+    names, estimate = _named(field)
+    work = Workspace(
+        grid,
+        liver,
+        lesion_map.labels,
+        field,
+        names.get(Structure.PORTAL_VEIN),
+        names.get(Structure.HEPATIC_VEINS),
+        error,
+    )
+    clock.stage(0.6, "margin curve")
     curve = margin_curve(field, CURVE_MM)
-    clock.stage(0.8, "clearances")
+    clock.stage(0.65, "clearances")
     walls = _walls(masks)
     vessels = {lesion.id: _vessel_findings(lesion, walls, trees, error) for lesion in lesion_map}
-    clock.stage(0.9, "bounds and verdicts")
-    judge = _Judge(field, protocol.limits, quality, missing, vessels, segmentation.origin == "model")
-    segments = _segments(masks, lesion_map)
-    findings = tuple(_lesion_finding(row, judge, segments, capsule, grid, error) for row in range(len(lesion_map)))
+    clock.stage(0.7, "resections")
+    limits = protocol.limits
+    wanted_mm = limits.wide_margin_mm if wishes.margin_mm is None else wishes.margin_mm
+    given = [_on_workspace(g, segmentation.grid, box) for g in wishes.given]
+    resections = resections_of(work, limits, wanted_mm, _what_stays(field, vessels), given)
+    clock.stage(0.95, "bounds and verdicts")
+    judge = _Judge(field, limits, quality, missing, vessels, segmentation.origin == "model", resections)
+    segments = _segments(masks, lesion_map) or _estimated_segments(estimate, field)
+    findings = tuple(_lesion_finding(row, judge, segments, capsule, work) for row in range(len(lesion_map)))
     evidence = judge.case()
-    at_wide = judge.remnant_unknown or margin_curve(field, [protocol.limits.wide_margin_mm])[0]
+    at_wide = judge.remnant_unknown or margin_curve(field, [limits.wide_margin_mm])[0]
     contacts = sum(bool(v.contact) for found in vessels.values() for v in found)
     measures = measures_of(evidence, len(lesion_map), volume.modality, at_wide, contacts)
     clock.stage(1.0, "done")
@@ -161,6 +237,13 @@ def plan(
         quality=quality,
         measures=measures,
         decision=decide(protocol, measures),
+        names=names,
+        segments=estimate,
+        resections=evidence.resections,
+        workspace=work,
+        standard_volumes=standardised_volumes_ml(wishes.body),
+        fresh=_fresh(evidence, wishes.cut_loss),
+        wishes=wishes,
         seconds=clock.seconds,
     )
 
@@ -189,6 +272,7 @@ class _Judge:
     missing: Mapping[Structure, str]
     vessels: Mapping[int, tuple[VesselFinding, ...]]
     unread: bool
+    resections: tuple[MeasuredResection, ...]
 
     @property
     def remnant_unknown(self) -> Unknown | None:
@@ -200,7 +284,7 @@ class _Judge:
         stay = [d for row in range(len(self.field.lesions)) for d in self._stay(row)]
         if not self.field.lesions:
             none = Unknown("there is no lesion in the segmentation")
-            return Evidence(self.limits, none, none, self.quality, self.unread)
+            return Evidence(self.limits, none, none, self.quality, self.unread, self.resections)
         flr = self.limits.flr_percent
         return self._evidence(lambda functional: case_bound(self.field, flr, stay, functional))
 
@@ -211,11 +295,18 @@ class _Judge:
     def _evidence(self, bound: Callable[[bool], UpperBound | None]) -> Evidence:
         crowded = Unknown("the other lesions at the protocol's margin already leave less than the remnant's limit")
         if self.remnant_unknown is not None:
-            return Evidence(self.limits, self.remnant_unknown, self.remnant_unknown, self.quality, self.unread)
+            unknown = self.remnant_unknown
+            return Evidence(self.limits, unknown, unknown, self.quality, self.unread, self._without_remnant())
         full: UpperBound | Unknown = Unknown("; ".join(self.missing.values()))
         if self.field.functional:
             full = bound(True) or crowded
-        return Evidence(self.limits, full, bound(False) or crowded, self.quality, self.unread)
+        return Evidence(self.limits, full, bound(False) or crowded, self.quality, self.unread, self.resections)
+
+    def _without_remnant(self) -> tuple[MeasuredResection, ...]:
+        """The resections of a liver that the scan cuts off: their margins hold, their remnants are unknown."""
+        unknown = self.remnant_unknown
+        assert unknown is not None
+        return tuple(r.with_unknown_remnant(unknown, self.limits) for r in self.resections)
 
     def _stay(self, row: int) -> list[Distance]:
         """Clearances to what must stay and has no tree of its own: the vena cava."""
@@ -248,15 +339,59 @@ def _verb(structure: Structure) -> str:
     return "are" if structure is Structure.HEPATIC_VEINS else "is"
 
 
-def _cropped(image: Volume, masks: Segmentation, lesion_map: LesionMap) -> tuple[Volume, Segmentation, LesionMap]:
-    """Everything cut to the liver's box with some context: what lies beyond cannot matter to a margin."""
-    around = [int(np.ceil(_CONTEXT_MM / s)) for s in image.grid.spacing_mm]
-    box = bounding_box(masks.mask(Structure.LIVER), (around[0], around[1], around[2]))
+def _box_of(masks: Segmentation, lesion_map: LesionMap) -> Box:
+    """The liver's box (lesions included) with some context: what lies beyond cannot matter to a margin."""
+    around = [int(np.ceil(_CONTEXT_MM / s)) for s in masks.grid.spacing_mm]
+    return bounding_box(masks.mask(Structure.LIVER) | (lesion_map.labels > 0), (around[0], around[1], around[2]))
+
+
+def _cropped(
+    image: Volume, masks: Segmentation, lesion_map: LesionMap, box: Box
+) -> tuple[Volume, Segmentation, LesionMap]:
     grid = image.grid.cropped(box)
     parts = {s: m[box] for s, m in masks.masks.items()}
     cut = Segmentation(grid, parts, masks.origin, masks.model, masks.notes)
     lesions = LesionMap(lesion_map.labels[box], lesion_map.lesions, lesion_map.strays)
     return Volume(grid, image.array[box], image.modality, image.facts), cut, lesions
+
+
+def _on_workspace(given: GivenResection, grid: Grid, box: Box) -> GivenResection:
+    """A given resection in the workspace's storage order and box."""
+    return replace(given, specimen=np.ascontiguousarray(Reorientation.to_lps(grid).apply(given.specimen)[box]))
+
+
+def _named(field: LossField) -> tuple[dict[Structure, TreeNames], SegmentEstimate | None]:
+    """What the trees' branches are called, and the segments that follow from them."""
+    cells = field.cells
+    names: dict[Structure, TreeNames] = {}
+    for loss, name in ((field.portal, name_portal), (field.hepatic, name_hepatic)):
+        if loss is not None:
+            names[loss.tree.structure] = name(loss.tree, cells.points_lps_mm, cells.volume_ml, loss.node)
+    if field.portal is None or field.hepatic is None:
+        return names, None
+    portal, hepatic = names[Structure.PORTAL_VEIN], names[Structure.HEPATIC_VEINS]
+    return names, estimate_segments(cells.points_lps_mm, portal, hepatic, field.portal.node, field.hepatic.node)
+
+
+def _what_stays(field: LossField, vessels: Mapping[int, tuple[VesselFinding, ...]]) -> Stay:
+    """The vena cava, and vessels that belong to neither tree: nothing divides them."""
+    rows = {}
+    for row, lesion in enumerate(field.lesions):
+        found = [v for v in vessels[lesion.id] if v.structure is Structure.VENA_CAVA]
+        rows[row] = [(v.clearance, v.structure) for v in found if isinstance(v.clearance, Distance)]
+    return Stay(rows)
+
+
+def _fresh(evidence: Evidence, model: CutLossModel) -> Mapping[str, FreshMargin] | Unknown:
+    """The fresh margin that the best resection leads to."""
+    if evidence.best is None:
+        return Unknown(NO_PLAN)
+    margin = evidence.best.margin_mm
+    if isinstance(margin, Unknown):
+        return margin
+    if evidence.unread:
+        return Unknown("measured on masks that a model made and no reader has confirmed")
+    return predict(margin.quantity, evidence.limits.wide_margin_mm, model)
 
 
 def _with_ids(segmentation: Segmentation, canonical_labels: LabelArray) -> Segmentation:
@@ -311,14 +446,24 @@ def _segments(masks: Segmentation, lesion_map: LesionMap) -> Mapping[int, tuple[
     return found
 
 
+def _estimated_segments(estimate: SegmentEstimate | None, field: LossField) -> Mapping[int, tuple[int, ...]]:
+    """The same from the estimate; a lesion of which less than half can be told has none."""
+    found = {}
+    for lesion in field.lesions if estimate is not None else ():
+        assert estimate is not None
+        own = field.cells.lesion == lesion.id
+        shares = np.bincount(estimate.labels[own], field.cells.volume_ml[own], minlength=9)[:9]
+        shares = shares / max(shares.sum(), 1e-9)
+        if shares[0] < 0.5:
+            order = sorted(range(1, 9), key=lambda n: -shares[n])
+            found[lesion.id] = tuple(n for n in order if shares[n] >= SEGMENT_SHARE)
+    return found
+
+
 def _lesion_finding(
-    row: int,
-    judge: _Judge,
-    segments: Mapping[int, tuple[int, ...]],
-    capsule: Surface,
-    grid: Grid,
-    error: BoundaryError,
+    row: int, judge: _Judge, segments: Mapping[int, tuple[int, ...]], capsule: Surface, work: Workspace
 ) -> LesionFinding:
+    grid, error = work.grid, work.error
     lesion = judge.field.lesions[row]
     evidence = judge.lesion(row)
     verdict = lesion_verdict(evidence)
@@ -337,6 +482,8 @@ def _lesion_finding(
         bound,
         kind,
         verdict,
+        evidence.best.margins[row].distance if evidence.best is not None else Unknown(NO_PLAN),
+        vessel_choices(work, row, judge.limits.wide_margin_mm),
     )
 
 

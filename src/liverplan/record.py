@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from liverplan import __version__
+from liverplan import record_resections as resections
 from liverplan.anatomy import Structure
 from liverplan.margin import CurvePoint, Limit, UpperBound
 from liverplan.plan import LesionFinding, Plan, VesselFinding
@@ -54,7 +55,8 @@ def to_record(plan: Plan) -> dict[str, Any]:
             for s in (Structure.PORTAL_VEIN, Structure.HEPATIC_VEINS)
         },
         "case": _case(plan),
-        "resections": [],
+        "resections": [resections.resection(plan, r) for r in plan.resections],
+        "named_anatomy": resections.named_anatomy(plan),
         "measures": measures_to_json(plan.measures, limits),
         "eligibility": plan.decision.to_json(),
         "assumptions": list(ASSUMPTIONS),
@@ -95,8 +97,9 @@ def _liver(plan: Plan) -> dict[str, Any]:
         "volume_low_ml": plan.liver_ml.low,
         "volume_high_ml": plan.liver_ml.high,
         "tumour_volume_ml": plan.tumour_ml,
-        "standardised_volume_ml": None,
+        "standardised_volume_ml": resections.standard_volumes(plan),
         "liver_segments": _segment_volumes(plan),
+        "liver_segments_estimated": resections.estimated_segments(plan),
     }
 
 
@@ -125,7 +128,8 @@ def _lesion(finding: LesionFinding) -> dict[str, Any]:
         "nearest_lesion": _with_witness(nearest[0]) | {"lesion_id": nearest[1]} if nearest else None,
         "vessels": [_vessel(v) for v in finding.vessels],
         "margin_upper_mm": _bound(finding.upper),
-        "margin_planned_mm": None,
+        "margin_planned_mm": resections.planned_margin(finding.planned),
+        "vessel_choices": [resections.choice(c) for c in finding.choices],
         "limiting": _limiting(finding.upper, finding.limiting_kind),
         "wide_margin": finding.verdict.wide_margin,
         "reason": finding.verdict.reason,
@@ -159,7 +163,9 @@ def _case(plan: Plan) -> dict[str, Any]:
         "wide_margin": plan.verdict.wide_margin,
         "reason": plan.verdict.reason,
         "affected_by_vessels": plan.affected_by_vessels,
-        "predicted_fresh_margin_mm": _unknown(Unknown("no resection plan has been measured")),
+        "predicted_fresh_margin_mm": resections.fresh_margins(plan.fresh),
+        "best_resection": plan.resections[0].name if plan.resections else None,
+        "planned_for_mm": plan.wishes.margin_mm or plan.protocol.limits.wide_margin_mm,
         "limiting": _limiting(plan.upper, kind),
     }
 

@@ -1,7 +1,8 @@
-"""What the bounds prove about the wide margin, and the measures that the protocol's criteria read.
+"""What bounds and plans prove about the wide margin, and the measures that the protocol's criteria read.
 
-An upper bound can refute and never prove: "infeasible" needs its upper end below the protocol's margin, "feasible"
-needs a measured resection plan. Everything else is undetermined, with the reason.
+An upper bound can refute and never prove: "infeasible" needs its upper end below the protocol's margin. A measured
+resection can prove and never refute: "feasible" needs one whose low ends meet the protocol's margin and remnant.
+Everything else is undetermined, with the reason.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from liverplan.margin import CurvePoint, UpperBound
 from liverplan.protocol import Limits, Reading
 from liverplan.quality import Quality
 from liverplan.quantity import Measured, Quantity, Unknown
+from liverplan.resection.measure import MeasuredResection
 
 NO_PLAN = "no resection plan has been measured"
+TOO_THICK = "the slices are too thick for a statement about millimetres"
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Verdict:
 class Evidence:
     """What a verdict may rest on. bound: with both trees where they exist; geometric: by volume alone.
 
-    unread: the masks were made by a model and nobody has confirmed them.
+    unread: the masks were made by a model and nobody has confirmed them. resections: measured plans, the best first.
     """
 
     limits: Limits
@@ -37,6 +40,16 @@ class Evidence:
     geometric: UpperBound | Unknown
     quality: Quality
     unread: bool
+    resections: tuple[MeasuredResection, ...] = ()
+
+    @property
+    def best(self) -> MeasuredResection | None:
+        return self.resections[0] if self.resections else None
+
+    @property
+    def proof(self) -> MeasuredResection | None:
+        """The best resection that meets the protocol with the low ends of its intervals."""
+        return next((r for r in self.resections if r.meets == "met"), None)
 
 
 def case_verdict(evidence: Evidence) -> Verdict:
@@ -50,14 +63,16 @@ def lesion_verdict(evidence: Evidence) -> Verdict:
 
 
 def affected_by_vessels(evidence: Evidence) -> bool | None:
-    """True when a vessel makes the wide margin impossible, False when none comes near it, None when that is open."""
+    """True when a vessel makes the wide margin impossible, None when that is open, False when it is possible.
+
+    Possible: a measured resection meets the protocol, so that no vessel that stays comes nearer than its margin.
+    """
     bound = evidence.bound
     if isinstance(bound, Unknown) or evidence.unread or not evidence.quality.thin_enough:
         return None
-    wide = evidence.limits.wide_margin_mm
-    if bound.margin_mm.high < wide and bound.limit.kind == "vessel":
+    if bound.margin_mm.high < evidence.limits.wide_margin_mm and bound.limit.kind == "vessel":
         return True
-    return False if bound.margin_mm.low >= wide else None
+    return False if _verdict(evidence, "").wide_margin == "feasible" else None
 
 
 def measures_of(
@@ -68,11 +83,11 @@ def measures_of(
     return {
         "lesions.count": _count(evidence, n_lesions, modality),
         "margin.upper": _upper(evidence),
-        "margin.planned": Reading(Unknown(NO_PLAN)),
-        "margin.vessel_limited": Reading(True) if limited else Reading(Unknown(_why_vessels_open(evidence, limited))),
+        "margin.planned": _planned_margin(evidence),
+        "margin.vessel_limited": _vessel_limited(evidence, limited),
         "flr.functional_at_wide_margin": _flr(evidence, at_wide_margin, functional=True),
         "flr.geometric_at_wide_margin": _flr(evidence, at_wide_margin, functional=False),
-        "flr.planned": Reading(Unknown(NO_PLAN)),
+        "flr.planned": _planned_flr(evidence),
         "reconstruction.available": _reconstruction(evidence),
         "vessels.contacts": Reading(_unless_unread(evidence, Quantity.exactly(float(contacts)))),
     }
@@ -92,7 +107,7 @@ def _verdict(evidence: Evidence, what: str) -> Verdict:
     if evidence.unread:
         return Verdict("undetermined", "the masks were made by a model and no reader has confirmed them")
     if not evidence.quality.thin_enough:
-        return Verdict("undetermined", "the slices are too thick for a statement about millimetres")
+        return Verdict("undetermined", TOO_THICK)
     bound = evidence.bound if isinstance(evidence.bound, UpperBound) else evidence.geometric
     if isinstance(bound, Unknown):
         return Verdict("undetermined", bound.reason)
@@ -102,9 +117,50 @@ def _verdict(evidence: Evidence, what: str) -> Verdict:
         return Verdict("infeasible", f"{what} has a margin of at most {found}; the protocol asks for {wide:g} mm")
     if isinstance(evidence.bound, Unknown):
         return Verdict("undetermined", evidence.bound.reason)
+    if evidence.proof is not None:
+        return Verdict("feasible", f"the resection '{evidence.proof.name}' shows it: {evidence.proof.reason}")
     if margin.low < wide:
         return Verdict("undetermined", f"the upper bound of {found} includes the protocol's {wide:g} mm")
-    return Verdict("undetermined", f"a margin of up to {found} is not excluded, but {NO_PLAN}")
+    shown = NO_PLAN if evidence.best is None else f"no measured resection shows it ({_nearest_plan(evidence.best)})"
+    return Verdict("undetermined", f"a margin of up to {found} is not excluded, but {shown}")
+
+
+def _nearest_plan(best: MeasuredResection) -> str:
+    return f"the best, '{best.name}', has {best.reason}"
+
+
+def _planned_margin(evidence: Evidence) -> Reading:
+    best = evidence.best
+    if best is None:
+        return Reading(Unknown(NO_PLAN))
+    if isinstance(best.margin_mm, Unknown):
+        return Reading(best.margin_mm)
+    value = _unless_unread(evidence, best.margin_mm.quantity)
+    if isinstance(value, Quantity) and not evidence.quality.thin_enough:
+        value = Unknown(TOO_THICK)
+    return Reading(value, _of_plan(best) if isinstance(value, Quantity) else "")
+
+
+def _planned_flr(evidence: Evidence) -> Reading:
+    best = evidence.best
+    if best is None:
+        return Reading(Unknown(NO_PLAN))
+    if isinstance(best.flr_percent, Unknown):
+        return Reading(best.flr_percent)
+    value = _unless_unread(evidence, best.flr_percent)
+    return Reading(value, _of_plan(best) if isinstance(value, Quantity) else "")
+
+
+def _of_plan(best: MeasuredResection) -> str:
+    return f"of the resection '{best.name}'"
+
+
+def _vessel_limited(evidence: Evidence, limited: bool | None) -> Reading:
+    if limited is True:
+        return Reading(True)
+    if limited is False and evidence.proof is not None:
+        return Reading(False, f"the resection '{evidence.proof.name}' keeps the margin to every vessel that stays")
+    return Reading(Unknown(_why_vessels_open(evidence)))
 
 
 def _count(evidence: Evidence, n_lesions: int, modality: str) -> Reading:
@@ -124,7 +180,7 @@ def _upper(evidence: Evidence) -> Reading:
     else:
         value, note = _unless_unread(evidence, bound.margin_mm), f"limited by {describe_limit(bound)}"
     if isinstance(value, Quantity) and not evidence.quality.thin_enough:
-        value = Unknown("the slices are too thick for a statement about millimetres")
+        value = Unknown(TOO_THICK)
     return Reading(value, note if isinstance(value, Quantity) else "")
 
 
@@ -158,9 +214,7 @@ def _unless_unread(evidence: Evidence, value: Quantity) -> Measured:
     return value
 
 
-def _why_vessels_open(evidence: Evidence, limited: bool | None) -> str:
+def _why_vessels_open(evidence: Evidence) -> str:
     if isinstance(evidence.bound, Unknown):
         return evidence.bound.reason
-    if limited is False:
-        return f"no vessel excludes the wide margin, but {NO_PLAN} that keeps clear of those that stay"
     return _verdict(evidence, "every resection").reason

@@ -22,7 +22,7 @@ from scipy.spatial import cKDTree
 from liverplan.anatomy import Structure
 from liverplan.quantity import Point, as_point
 from liverplan.surface import refined, symmetric_distance_map
-from liverplan.volume import BoolArray, FloatArray, Grid, border, bounding_box
+from liverplan.volume import AnyArray, BoolArray, FloatArray, Grid, border, bounding_box
 
 IntArray = npt.NDArray[np.int64]
 
@@ -93,6 +93,14 @@ class VesselTree:
                 least[node] = least[above]
                 where[node] = where[above]
         return least, where
+
+    def subtree_sum(self, values: AnyArray) -> FloatArray:
+        """For each node the sum of `values` (N,) over itself and everything that hangs on it."""
+        total: FloatArray = values.astype(np.float64, copy=True)
+        for node in range(len(self.parent) - 1, -1, -1):
+            if self.parent[node] >= 0:
+                total[self.parent[node]] += total[node]
+        return total
 
     def nearest_node(self, points_lps_mm: FloatArray, workers: int = -1) -> IntArray:
         """tau: the node whose centreline segment (to its parent) is nearest to each point (M, 3); (M,).

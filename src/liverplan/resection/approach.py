@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import map_coordinates
+from scipy.ndimage import map_coordinates, minimum_filter
 
-from liverplan.resection.workspace import LATTICE_MM, Float32Array, IntArray, Workspace, cut_off
+from liverplan.resection.sparing import kept_clear
+from liverplan.resection.workspace import LATTICE_MM, Float32Array, IntArray, Target, Workspace, cut_off
 from liverplan.volume import BoolArray, FloatArray
 
 DIRECTIONS = 256
@@ -14,6 +15,12 @@ OPENING_DEG = 12.0
 AREA_ML_PER_CM2 = 0.15
 """What a square centimetre of cut surface weighs against lost liver when directions are compared: a shorter and
 shallower cut wins among those that cost the same tissue."""
+FINALISTS = 6
+CLEAR_MM = 1.0
+"""A wedge that passes a wall nearer than this is taken to divide the vessel."""
+WORTH_SHARE = 0.02
+"""A wedge gives way to vessels that serve at least this part of the liver."""
+_APART_DEG = 12.0
 _CLOUD_CELLS = 15_000
 _BIN_MM = 5.0
 _FAR_MM = 1e3
@@ -28,14 +35,38 @@ def directions(count: int = DIRECTIONS) -> FloatArray:
     return np.stack([flat * np.cos(turn), flat * np.sin(turn), height], axis=1)
 
 
-def best_direction(work: Workspace, rows: list[int], margin_mm: float) -> FloatArray:
-    """The way out to the capsule, (3,) LPS, along which the margin region of the lesions `rows` is swept.
+def best_wedge(work: Workspace, rows: list[int], target: Target) -> Float32Array:
+    """Level set on the lattice of the wedge around the lesions `rows` along the way to the capsule that costs least.
 
-    Compared on a sample of the liver: what is swept, what loses its vessels to the sweep, and the area of the cut.
+    It is cut for the target's wide margin, and gives way to vessels that a wedge for the tight one would pass by. All
+    directions are compared roughly, on a sample of the liver and without the opening; FINALISTS of them, apart from
+    each other, as they would be cut.
     """
     ways = directions()
-    costs = _Costs(work, rows, margin_mm)
-    return np.asarray(ways[int(np.argmin([costs.of(way) for way in ways]))])
+    costs = _Costs(work, rows, target.wide_mm)
+    order = np.argsort([costs.roughly(way) for way in ways], kind="stable")
+    finalists: list[int] = []
+    for n in order:
+        if all(ways[n] @ ways[m] < np.cos(np.radians(_APART_DEG)) for m in finalists):
+            finalists.append(int(n))
+        if len(finalists) == FINALISTS:
+            break
+    levels = [swept_level(work, rows, target.wide_mm, ways[n]) for n in finalists]
+    best = int(np.argmin([costs.exactly(level) for level in levels]))
+    tight = swept_level(work, rows, target.tight_mm, ways[finalists[best]])
+    return _giving_way(work, levels[best], tight)
+
+
+def _giving_way(work: Workspace, wide: Float32Array, tight: Float32Array) -> Float32Array:
+    """The wide wedge bent around the vessels that the tight one leaves alone; never inside the tight one."""
+    level = wide
+    for tree in work.trees:
+        at, radius_mm = tree.tree.points_lps_mm, tree.tree.radius_mm
+        beside = (_at(work, wide, at) <= radius_mm + CLEAR_MM) & (_at(work, tight, at) > radius_mm)
+        beside &= tree.hanging_ml >= WORTH_SHARE * work.field.cells.liver_ml
+        if beside.any():
+            level = kept_clear(work, level, tree, beside, CLEAR_MM + 0.2)
+    return np.asarray(np.minimum(level, tight), dtype=np.float32)
 
 
 def swept_level(work: Workspace, rows: list[int], margin_mm: float, way: FloatArray) -> Float32Array:
@@ -61,9 +92,7 @@ def swept_level(work: Workspace, rows: list[int], margin_mm: float, way: FloatAr
     return full
 
 
-def _in_reach(
-    work: Workspace, distance: Float32Array, where: IntArray, margin_mm: float, way: FloatArray
-) -> BoolArray:
+def _in_reach(work: Workspace, distance: Float32Array, where: IntArray, margin_mm: float, way: FloatArray) -> BoolArray:
     """Lattice points (P, 3) that the sweep may reach or come near to: a cone around the margin region's ball."""
     points = work.lattice.points_lps_mm[tuple(where.T)]
     region = points[distance[tuple(where.T)] <= margin_mm]
@@ -84,6 +113,7 @@ class _Costs:
         cells = work.field.cells
         count = len(cells.volume_ml)
         sample = np.random.default_rng(0).permutation(count)[:_CLOUD_CELLS]
+        self._work = work
         self._points = cells.points_lps_mm[sample]
         self._ml = cells.volume_ml[sample] * (cells.liver_ml / cells.volume_ml[sample].sum())
         self._taken = work.field.distance_mm[rows][:, sample].min(axis=0) <= margin_mm
@@ -92,8 +122,20 @@ class _Costs:
             for t in work.trees
         ]
 
-    def of(self, way: FloatArray) -> float:
-        """Lost mL, plus the cut's area at AREA_ML_PER_CM2."""
+    def exactly(self, level: Float32Array) -> float:
+        """The same for a wedge as it would be cut (its level set on the lattice)."""
+        work = self._work
+        swept = _at(work, level, self._points) <= 0
+        lost = swept.copy()
+        for tree, node, must, inside in self._trees:
+            hit = must | (inside & (_at(work, level, tree.points_lps_mm) <= tree.radius_mm + CLEAR_MM))
+            lost |= cut_off(tree.parent, hit)[node]
+        wall = (np.abs(level) < LATTICE_MM) & work.near_liver
+        area_cm2 = float(wall.sum()) * np.prod(work.lattice.pitch_mm) / (2.0 * LATTICE_MM) / 100.0
+        return float(self._ml[lost].sum() + AREA_ML_PER_CM2 * area_cm2)
+
+    def roughly(self, way: FloatArray) -> float:
+        """Lost mL, plus the cut's area at AREA_ML_PER_CM2, for a sweep along `way` that does not widen."""
         across = np.linalg.svd(way[None])[2][1:]
         flat, height = self._points @ across.T, self._points @ way
         start = flat.min(axis=0) - 2 * _BIN_MM
@@ -103,15 +145,21 @@ class _Costs:
         np.minimum.at(lowest, tuple(bins[self._taken].T), height[self._taken])
         swept = height >= lowest[tuple(bins.T)]
         lost = swept | self._taken
+        beside = minimum_filter(lowest, 3)
         for tree, node, must, inside in self._trees:
             at = tree.points_lps_mm
             where = np.clip(((at @ across.T - start) / _BIN_MM).astype(int), 0, np.array(size) - 1)
-            hit = must | (inside & (at @ way >= lowest[tuple(where.T)]))
+            hit = must | (inside & (at @ way >= beside[tuple(where.T)]))
             lost |= cut_off(tree.parent, hit)[node]
         width = np.isfinite(lowest).sum() * _BIN_MM**2
         depth = float(np.ptp(height[swept])) if swept.any() else 0.0
         area_cm2 = (2.0 * np.sqrt(np.pi * width) * depth + width) / 100.0
         return float(self._ml[lost].sum() + AREA_ML_PER_CM2 * area_cm2)
+
+
+def _at(work: Workspace, level: Float32Array, points: FloatArray) -> FloatArray:
+    """The level set at points (N, 3)."""
+    return np.asarray(map_coordinates(level, work.lattice.index(points).T, order=1, mode="nearest"))
 
 
 def _inside(work: Workspace, points: FloatArray) -> BoolArray:

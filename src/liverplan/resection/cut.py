@@ -13,7 +13,7 @@ from liverplan.distance import distance_between, nearest_points
 from liverplan.lesions import Lesion
 from liverplan.mesh import Mesh
 from liverplan.quantity import Distance, Unknown
-from liverplan.resection.workspace import Workspace
+from liverplan.resection.workspace import IntArray, Workspace
 from liverplan.surface import Surface, sub_voxel_surface
 from liverplan.volume import BoolArray, FloatArray, Grid
 
@@ -151,13 +151,13 @@ def cut_surface(work: Workspace, specimen: BoolArray) -> CutSurface:
     vertices, faces, _, _ = marching_cubes(smooth, 0.0)
     world = work.grid.to_world(vertices * np.array(lattice.step) + (np.array(lattice.step) - 1) / 2.0)
     middle = np.rint(work.grid.to_index(world[faces].mean(axis=1))).astype(int)
-    inside = ((middle >= 0) & (middle < work.liver.shape)).all(axis=1)
-    inside[inside] = work.liver[tuple(middle[inside].T)]
+    within = np.flatnonzero(((middle >= 0) & (middle < work.liver.shape)).all(axis=1))
+    inside = within[work.liver[tuple(middle[within].T)]]
     mesh = _compact(world, faces[inside])
     return CutSurface(mesh, mesh.area_cm2 if len(mesh.faces) else 0.0, _mean_curvature(mesh))
 
 
-def _compact(vertices: FloatArray, faces: np.ndarray) -> Mesh:
+def _compact(vertices: FloatArray, faces: IntArray) -> Mesh:
     used, number = np.unique(faces, return_inverse=True)
     return Mesh(vertices[used], number.reshape(-1, 3).astype(np.int64))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -14,7 +14,7 @@ from liverplan.probability import p_at_least
 from liverplan.protocol import Limits
 from liverplan.quantity import Distance, Measured, Quantity, Unknown
 from liverplan.resection.cut import CutMargin, CutSurface, cut_surface, parenchymal_margin, vessel_margin
-from liverplan.resection.workspace import Workspace, cut_off, subtree_sum
+from liverplan.resection.workspace import Workspace, cut_off
 from liverplan.volume import BoolArray, FloatArray, border, bounding_box
 
 WALL_ERROR_MM = 1.0
@@ -52,7 +52,9 @@ class PlanScore:
 class MeasuredResection:
     """A resection and everything measured on it. specimen: (i, j, k) on the workspace's grid.
 
-    margins: per lesion in the order of the workspace. flr: functional, over liver minus tumour, percent.
+    margins: per lesion in the order of the workspace. flr: functional, over liver minus tumour, percent;
+    flr_terms_points: what its interval is made of, in points. p_margin: at least this probable that every lesion has
+    the protocol's margin; p_flr: that the functional remnant reaches its limit.
     """
 
     name: str
@@ -63,7 +65,8 @@ class MeasuredResection:
     remnant_ml: float
     functional_remnant_ml: Measured
     flr_percent: Measured
-    geometric_flr_percent: Quantity
+    geometric_flr_percent: Measured
+    flr_terms_points: Mapping[str, float]
     devascularised_ml: float | None
     congested_ml: float | None
     divided: tuple[DividedVessel, ...]
@@ -74,6 +77,20 @@ class MeasuredResection:
     p_margin: float | None
     p_flr: float | None
     notes: tuple[str, ...] = ()
+
+    def with_unknown_remnant(self, why: Unknown, limits: Limits) -> MeasuredResection:
+        """The same with nothing said about the remnant: the scan does not show the whole liver."""
+        meets, reason = _meets(self.margins, why, limits)
+        return replace(
+            self,
+            functional_remnant_ml=why,
+            flr_percent=why,
+            geometric_flr_percent=why,
+            flr_terms_points={},
+            meets=meets,
+            reason=reason,
+            p_flr=None,
+        )
 
     @property
     def margin_mm(self) -> Distance | Unknown:
@@ -123,6 +140,7 @@ def measure(
         functional_remnant_ml=remnant.functional,
         flr_percent=flr,
         geometric_flr_percent=remnant.geometric_percent,
+        flr_terms_points=remnant.terms_points,
         devascularised_ml=remnant.devascularised_ml,
         congested_ml=remnant.congested_ml,
         divided=tuple(v for t, d in zip(work.trees, divided_at, strict=True) for v in _vessels(work, t, d[0])),
@@ -153,6 +171,7 @@ class _Remnant:
     functional: Measured
     flr_percent: Measured
     geometric_percent: Quantity
+    terms_points: Mapping[str, float]
     devascularised_ml: float | None
     congested_ml: float | None
 
@@ -169,11 +188,18 @@ class _Remnant:
         by_tree = {t.tree.structure: float(ml[each[0]].sum()) for t, each in zip(work.trees, lost, strict=True)}
         functional: Measured = Unknown("inflow and outflow are not both known: a vessel system is not segmented")
         flr: Measured = functional
+        terms: dict[str, float] = {}
         if work.field.functional:
             value, low, high = (float(ml[~(lost[0][n] | lost[1][n])].sum()) for n in range(3))
             spread = FLR_ERROR_POINTS + _boundary_points(work, ml)
             flr = _spread(100.0 / healthy * np.array([value, low, high]), spread)
             functional = _spread(np.array([value, low, high]), spread * healthy / 100.0)
+            terms = {
+                "territories_points": FLR_ERROR_POINTS,
+                "tumour_boundary_points": _boundary_points(work, ml),
+                "vessels_beside_the_cut_low_points": 100.0 * (value - low) / healthy,
+                "vessels_beside_the_cut_high_points": 100.0 * (high - value) / healthy,
+            }
         return cls(
             ml,
             float(ml.sum()),
@@ -181,6 +207,7 @@ class _Remnant:
             functional,
             flr,
             geometric,
+            terms,
             by_tree.get(Structure.PORTAL_VEIN),
             by_tree.get(Structure.HEPATIC_VEINS),
         )
@@ -221,16 +248,13 @@ def _vessels(work: Workspace, tree: TreeLoss, divided: BoolArray) -> list[Divide
     """The branches that the cut meets first on the way from the root, the largest territory first."""
     parent = tree.tree.parent
     first = divided & ~np.where(parent >= 0, cut_off(parent, divided)[parent], False)
-    cells = work.field.cells
-    healthy = np.where(cells.lesion == 0, cells.volume_ml, 0.0)
-    hanging = subtree_sum(parent, np.bincount(tree.node, healthy, minlength=len(parent)))
     names = work.names_of(tree)
     found = [
         DividedVessel(
             tree.tree.structure,
             names.name(int(node)) if names is not None else f"branch {int(tree.tree.branch[node]) + 1}",
             2.0 * float(tree.tree.radius_mm[node]),
-            float(hanging[node]),
+            float(tree.hanging_ml[node]),
         )
         for node in np.flatnonzero(first)
     ]

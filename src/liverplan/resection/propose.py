@@ -22,14 +22,16 @@ from liverplan.naming.names import (
     SEGMENT_3,
     SEGMENT_4,
 )
-from liverplan.resection.approach import best_direction, swept_level
+from liverplan.resection.approach import best_wedge
 from liverplan.resection.specimen import specimen_of
 from liverplan.resection.territories import covered_share, covering_names, smallest_cover, territory_level
-from liverplan.resection.workspace import Float32Array, Workspace
+from liverplan.resection.workspace import Float32Array, Target, Workspace
 from liverplan.volume import BoolArray
 
-SLACK_MM = 0.4
-"""Candidates are cut this much wider than the margin and its interval ask for: the lattice rounds shapes."""
+SLACK_MM = 0.2
+TIGHT_VOXELS, WIDE_VOXELS = 0.35, 0.5
+"""Candidates are cut this much wider (mm, and voxels of the coarsest spacing) than the margin and its interval ask for:
+the lattice rounds shapes, and somewhere on a cut of thousands of voxels the surface lies half a voxel inside."""
 MERGED_GAP_MM = 25.0
 """Lesions this near to each other are also tried as one specimen."""
 COVERED_SHARE = 0.5
@@ -56,9 +58,11 @@ class Candidate:
     specimen: BoolArray
 
 
-def target_margin_mm(work: Workspace, margin_mm: float) -> float:
-    """The margin that a candidate is cut for, so that the low end of its interval still reaches `margin_mm`."""
-    return margin_mm + combined_mm(discretisation_mm(work.grid), work.error.lesion_mm) + SLACK_MM
+def target_of(work: Workspace, margin_mm: float) -> Target:
+    """What candidates are cut for, so that the low end of the margin's interval still reaches `margin_mm`."""
+    needed_mm = margin_mm + combined_mm(discretisation_mm(work.grid), work.error.lesion_mm) + SLACK_MM
+    voxel_mm = max(work.grid.spacing_mm)
+    return Target(needed_mm + WIDE_VOXELS * voxel_mm, needed_mm + TIGHT_VOXELS * voxel_mm)
 
 
 def propose(work: Workspace, margin_mm: float) -> tuple[Candidate, ...]:
@@ -66,7 +70,7 @@ def propose(work: Workspace, margin_mm: float) -> tuple[Candidate, ...]:
     if not work.field.lesions:
         return ()
     found: list[Candidate] = []
-    for name, kind, level in _Proposals(work, target_margin_mm(work, margin_mm)).all():
+    for name, kind, level in _Proposals(work, target_of(work, margin_mm)).all():
         specimen = specimen_of(work, level)
         if specimen.any() and not any(_same(specimen, other.specimen) for other in found):
             found.append(Candidate(name, kind, specimen))
@@ -96,10 +100,10 @@ class _Proposals:
     """Level sets by name and kind, the likely ones first."""
 
     work: Workspace
-    target_mm: float
+    target: Target
 
     def all(self) -> Iterator[tuple[str, str, Float32Array]]:
-        apart = clusters(self.work, 2.0 * self.target_mm)
+        apart = clusters(self.work, 2.0 * self.target.wide_mm)
         wedges = [self._wedge(rows) for rows in apart]
         yield ("wedge" if len(apart) == 1 else "wedges"), ("wedge" if len(apart) == 1 else "combined"), _union(wedges)
         merged = clusters(self.work, MERGED_GAP_MM)
@@ -108,7 +112,8 @@ class _Proposals:
         if self.work.field.portal is None:
             return
         segments = [self._segmental(rows) for rows in apart]
-        yield "segmental", "segmental", _union([s if s is not None else w for s, w in zip(segments, wedges, strict=True)])
+        level = _union([s if s is not None else w for s, w in zip(segments, wedges, strict=True)])
+        yield "segmental", "segmental", level
         names = self.work.portal_names
         if names is None or not names.named:
             return
@@ -118,15 +123,11 @@ class _Proposals:
             yield from self._mixed(apart, wedges, segments)
 
     def _wedge(self, rows: list[int]) -> Float32Array:
-        way = best_direction(self.work, rows, self.target_mm)
-        return swept_level(self.work, rows, self.target_mm, way)
-
-    def _region(self, rows: list[int]) -> Float32Array:
-        return np.asarray(self.work.lesion_distance_mm[rows].min(axis=0) - self.target_mm, dtype=np.float32)
+        return best_wedge(self.work, rows, self.target)
 
     def _segmental(self, rows: list[int]) -> Float32Array | None:
-        taken = smallest_cover(self.work, rows, self.target_mm)
-        return None if taken is None else territory_level(self.work, taken, self._region(rows))
+        taken = smallest_cover(self.work, rows, self.target.wide_mm)
+        return None if taken is None else territory_level(self.work, taken, rows, self.target)
 
     def _sectional(
         self, names: TreeNames, apart: list[list[int]], wedges: list[Float32Array]
@@ -134,7 +135,7 @@ class _Proposals:
         sections = {title: parts for title, parts in _SECTIONS.items() if all(names.has(p) for p in parts)}
         branches = [part for parts in sections.values() for part in parts]
         rows = list(range(len(self.work.field.lesions)))
-        needed = set(covering_names(self.work, names, branches, rows, self.target_mm))
+        needed = set(covering_names(self.work, names, branches, rows, self.target.wide_mm))
         chosen = [title for title, parts in sections.items() if needed & set(parts)]
         if chosen:
             taken = self._taken(names, [part for title in chosen for part in sections[title]])
@@ -155,7 +156,7 @@ class _Proposals:
             if not all(names.has(b) for b in branches):
                 continue
             taken = self._taken(names, branches)
-            if not any(covered_share(self.work, taken, row, self.target_mm) > COVERED_SHARE for row in self._rows):
+            if not any(covered_share(self.work, taken, row, self.target.wide_mm) > COVERED_SHARE for row in self._rows):
                 continue
             level, kind = self._with_wedges(taken, apart, wedges, "hepatectomy")
             yield name if kind == "hepatectomy" else f"{name}_and_wedge", kind, level
@@ -184,11 +185,10 @@ class _Proposals:
         self, taken: BoolArray, apart: list[list[int]], wedges: list[Float32Array], kind: str
     ) -> tuple[Float32Array, str]:
         """The territory with the margin regions that mostly lie in it, and a wedge for every other group."""
-        shares = [min(covered_share(self.work, taken, row, self.target_mm) for row in rows) for rows in apart]
+        shares = [min(covered_share(self.work, taken, row, self.target.wide_mm) for row in rows) for rows in apart]
         inside = [row for rows, share in zip(apart, shares, strict=True) if share > COVERED_SHARE for row in rows]
         outside = [w for w, share in zip(wedges, shares, strict=True) if share <= COVERED_SHARE]
-        region = self._region(inside) if inside else np.full(self.work.lattice.shape, 1e3, dtype=np.float32)
-        level = territory_level(self.work, taken, region)
+        level = territory_level(self.work, taken, inside, self.target)
         return _union([level, *outside]), kind if not outside else "combined"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from liverplan.margin import LabelArray
 from liverplan.resection.workspace import Float32Array, Workspace
 from liverplan.volume import BoolArray, bounding_box
 
@@ -36,7 +37,7 @@ def reaches_capsule(work: Workspace, specimen: BoolArray) -> bool:
         return False
     box = bounding_box(specimen)
     pieces, count = ndimage.label(specimen[box], structure=_FACES)
-    return len(set(np.unique(pieces[work.surface_voxels[box] & specimen[box]])) - {0}) == count
+    return bool(len(set(np.unique(pieces[work.surface_voxels[box] & specimen[box]])) - {0}) == count)
 
 
 def _with_lesions(work: Workspace, specimen: BoolArray) -> BoolArray:
@@ -62,9 +63,7 @@ def _stranded(work: Workspace, specimen: BoolArray) -> BoolArray:
     return stranded
 
 
-def _lives(
-    work: Workspace, pieces: np.ndarray, number: int, voxels: int, box: tuple[slice, slice, slice]
-) -> bool:
+def _lives(work: Workspace, pieces: LabelArray, number: int, voxels: int, box: tuple[slice, slice, slice]) -> bool:
     """A piece of remnant that is large and holds a stretch of every tree."""
     if voxels * work.grid.voxel_ml < SMALLEST_REMNANT_ML:
         return False

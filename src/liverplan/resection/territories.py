@@ -1,8 +1,6 @@
-"""Resections that follow the portal tree: which branches to take, and the watershed between what goes and what stays."""
+"""Resections that follow the portal tree: which branches to take, and the watershed beside what stays."""
 
 from __future__ import annotations
-
-import itertools
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -11,7 +9,8 @@ from scipy.spatial import cKDTree
 from liverplan.margin import TreeLoss
 from liverplan.naming import TreeNames
 from liverplan.naming.names import downstream
-from liverplan.resection.workspace import Float32Array, Workspace, subtree_sum
+from liverplan.resection.sparing import kept_clear
+from liverplan.resection.workspace import Float32Array, Target, Workspace
 from liverplan.volume import BoolArray, FloatArray
 
 UNCOVERED_SHARE = 0.10
@@ -51,7 +50,9 @@ def smallest_cover(work: Workspace, rows: list[int], margin_mm: float) -> BoolAr
     return chosen if chosen.any() else None
 
 
-def covering_names(work: Workspace, names: TreeNames, choices: list[str], rows: list[int], margin_mm: float) -> list[str]:
+def covering_names(
+    work: Workspace, names: TreeNames, choices: list[str], rows: list[int], margin_mm: float
+) -> list[str]:
     """Of the named branches the ones whose territories hold more than UNCOVERED_SHARE of the lesions' margin region."""
     portal = work.field.portal
     assert portal is not None
@@ -68,11 +69,12 @@ def covered_share(work: Workspace, taken: BoolArray, row: int, margin_mm: float)
     return float(wanted[taken].sum() / max(wanted.sum(), 1e-9))
 
 
-def territory_level(work: Workspace, taken: BoolArray, must_take_mm: FloatArray) -> Float32Array:
+def territory_level(work: Workspace, taken: BoolArray, rows: list[int], target: Target) -> Float32Array:
     """Level set (mm) on the lattice of the tissue nearer to the taken portal nodes than to the others.
 
     Its zero is the watershed between both sets of centrelines, smoothed, and bent around every vessel that goes on
-    to serve the remnant. must_take_mm: level set of what has to go whatever stands in the way (the margin region).
+    to serve the remnant. United with the margin region of the lesions `rows`, which gives way to such vessels down to
+    the tight margin and no further.
     """
     portal = work.field.portal
     assert portal is not None
@@ -81,13 +83,13 @@ def territory_level(work: Workspace, taken: BoolArray, must_take_mm: FloatArray)
     points = work.lattice.points_lps_mm[where]
     to_taken, to_kept = (_distance(points, portal.tree.points_lps_mm[nodes]) for nodes in (taken, ~taken))
     level[where] = 0.5 * (to_taken - to_kept)
-    level = gaussian_filter(level, 1.0)
+    distance = work.lesion_distance_mm[rows].min(axis=0) if rows else np.full_like(level, _FAR_MM)
+    level = np.minimum(gaussian_filter(level, 1.0), distance - target.wide_mm)
     for tree in work.trees:
         kept = _kept(work, tree, level, taken if tree is portal else None)
         if kept.any():
-            clear = _distance_to_wall(points, tree, kept)
-            level[where] = np.maximum(level[where], SPARED_MM - clear)
-    return np.minimum(level, must_take_mm).astype(np.float32)
+            level = kept_clear(work, level, tree, kept, SPARED_MM)
+    return np.asarray(np.minimum(level, distance - target.tight_mm), dtype=np.float32)
 
 
 def _served(work: Workspace, portal: TreeLoss, rows: list[int], margin_mm: float) -> tuple[FloatArray, FloatArray]:
@@ -96,14 +98,14 @@ def _served(work: Workspace, portal: TreeLoss, rows: list[int], margin_mm: float
     healthy = np.where(cells.lesion == 0, cells.volume_ml, 0.0)
     region = work.field.distance_mm[rows].min(axis=0) <= margin_mm
     count = len(portal.tree.parent)
-    served = np.bincount(portal.node, healthy, minlength=count)
-    return served, np.bincount(portal.node[region], healthy[region], minlength=count)
+    served = np.bincount(portal.node, healthy, minlength=count).astype(np.float64)
+    return served, np.bincount(portal.node[region], healthy[region], minlength=count).astype(np.float64)
 
 
 def _cheapest(portal: TreeLoss, served: FloatArray, wanted: FloatArray, weight: float) -> BoolArray:
     """Subtrees with the least (mL taken + weight x mL of the region left uncovered), from the leaves to the root."""
     parent = portal.tree.parent
-    whole = subtree_sum(parent, served)
+    whole = portal.tree.subtree_sum(served)
     best = weight * wanted
     take = np.zeros(len(parent), dtype=np.bool_)
     for node in range(len(parent) - 1, -1, -1):
@@ -116,7 +118,7 @@ def _cheapest(portal: TreeLoss, served: FloatArray, wanted: FloatArray, weight: 
 
 
 def _kept(work: Workspace, tree: TreeLoss, level: Float32Array, taken: BoolArray | None) -> BoolArray:
-    """Nodes that go on to serve the remnant: what hangs on them stays for the most part, or is a good part of the liver.
+    """Nodes that go on to serve the remnant: most of what hangs on them stays, or much of the liver hangs on them.
 
     Of the portal tree everything that is not `taken` goes on, however little of it stays.
     """
@@ -124,31 +126,16 @@ def _kept(work: Workspace, tree: TreeLoss, level: Float32Array, taken: BoolArray
     index = np.rint(work.lattice.index(cells.points_lps_mm)).astype(int)
     stays = level[tuple(index.T)] > 0
     count = len(tree.tree.parent)
-    kept_ml = np.bincount(tree.node[stays], cells.volume_ml[stays], minlength=count)
-    all_ml = np.bincount(tree.node, cells.volume_ml, minlength=count)
-    kept, whole = subtree_sum(tree.tree.parent, kept_ml), subtree_sum(tree.tree.parent, all_ml)
+    kept, whole = (
+        tree.tree.subtree_sum(np.bincount(tree.node[some], cells.volume_ml[some], minlength=count))
+        for some in (stays, np.ones_like(stays))
+    )
     worth = (kept >= 0.5 * whole) | (kept >= SPARED_SHARE * cells.liver_ml)
     serves = ~taken if taken is not None else worth
-    return serves & (kept > 0) & (tree.tree.radius_mm >= SPARED_RADIUS_MM)
+    return np.asarray(serves & (kept > 0) & (tree.tree.radius_mm >= SPARED_RADIUS_MM))
 
 
 def _distance(points: FloatArray, nodes: FloatArray) -> FloatArray:
     if len(nodes) == 0:
         return np.full(len(points), _FAR_MM)
-    return np.minimum(np.asarray(cKDTree(nodes).query(points, workers=-1)[0]), _FAR_MM)
-
-
-def _distance_to_wall(points: FloatArray, tree: TreeLoss, nodes: BoolArray) -> FloatArray:
-    """Distance to the nearest wall of the given nodes, right to a fraction of a millimetre up to 3 SPARED_MM."""
-    nearest = np.full(len(points), 3.0 * SPARED_MM)
-    radius_mm = tree.tree.radius_mm
-    # By calibre: the nearest centre may be that of a twig beside a trunk whose wall is nearer.
-    for thin, thick in itertools.pairwise((0.0, 2.0, 3.0, 4.0, 5.0, 6.0, np.inf)):
-        some = nodes & (radius_mm >= thin) & (radius_mm < thick)
-        if not some.any():
-            continue
-        radius = np.append(radius_mm[some], 0.0)
-        reach = float(radius.max()) + 3.0 * SPARED_MM
-        distance, at = cKDTree(tree.tree.points_lps_mm[some]).query(points, distance_upper_bound=reach, workers=-1)
-        nearest = np.minimum(nearest, np.minimum(distance, reach) - radius[at])
-    return nearest
+    return np.asarray(np.minimum(cKDTree(nodes).query(points, workers=-1)[0], _FAR_MM))

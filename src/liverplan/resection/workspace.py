@@ -42,14 +42,19 @@ class Lattice:
         i, j, k = (-(-(n - 1) // s) + 3 for n, s in zip(self.grid.shape, self.step, strict=True))
         return i, j, k
 
+    @property
+    def pitch_mm(self) -> tuple[float, float, float]:
+        i, j, k = (n * s for n, s in zip(self.step, self.grid.spacing_mm, strict=True))
+        return i, j, k
+
     @cached_property
     def points_lps_mm(self) -> FloatArray:
         """Positions of the lattice points, (i, j, k, 3)."""
-        return self.grid.to_world((np.stack(np.indices(self.shape), axis=-1) - 1) * np.array(self.step))
+        return self.grid.to_world((np.moveaxis(np.indices(self.shape), 0, -1) - 1) * np.array(self.step))
 
     def index(self, points_lps_mm: FloatArray) -> FloatArray:
         """Fractional lattice index of points (..., 3)."""
-        return self.grid.to_index(points_lps_mm) / np.array(self.step) + 1.0
+        return np.asarray(self.grid.to_index(points_lps_mm) / np.array(self.step) + 1.0)
 
     def below_zero(self, level: Float32Array) -> BoolArray:
         """Voxels (i, j, k) of the grid where the level set, interpolated linearly, is at most 0."""
@@ -67,8 +72,17 @@ class Lattice:
         return found
 
     def blocks(self, mask: BoolArray) -> npt.NDArray[np.int32]:
-        """Voxels of a mask in the block around each lattice point (of the grid's inside), for cheap whole-liver work."""
+        """Voxels of a mask in the block at each inner lattice point, for cheap work on the whole liver."""
         return pooled_count(mask, self.step)
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a candidate is cut for, mm. wide_mm: where nothing stands in the way. tight_mm: beside vessels that can be
+    kept; still the margin asked for, with its interval."""
+
+    wide_mm: float
+    tight_mm: float
 
 
 @dataclass(frozen=True)
@@ -144,15 +158,6 @@ class Workspace:
 
     def names_of(self, tree: TreeLoss) -> TreeNames | None:
         return self.portal_names if tree is self.field.portal else self.hepatic_names
-
-
-def subtree_sum(parent: IntArray, values: FloatArray) -> FloatArray:
-    """For each node the sum of `values` (nodes,) over itself and everything that hangs on it."""
-    total = values.astype(np.float64, copy=True)
-    for node in range(len(parent) - 1, -1, -1):
-        if parent[node] >= 0:
-            total[parent[node]] += total[node]
-    return total
 
 
 def cut_off(parent: IntArray, divided: BoolArray) -> BoolArray:

@@ -1,0 +1,191 @@
+"""The part of report.json that is about resections, named anatomy and what follows from a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from liverplan.anatomy import Structure
+from liverplan.fresh_margin import FreshMargin
+from liverplan.liver_volume import discordant, remnant_to_weight_percent, standardised_flr_percent
+from liverplan.quantity import Distance, Measured, Quantity, Unknown
+from liverplan.resection.choices import VesselChoice
+from liverplan.resection.cut import CutMargin
+from liverplan.resection.measure import MeasuredResection
+
+if TYPE_CHECKING:
+    from liverplan.plan import Plan
+
+
+def measured(value: Measured) -> dict[str, Any]:
+    """A quantity, or null with the reason."""
+    if isinstance(value, Unknown):
+        return {"value": None, "reason": value.reason}
+    return {"value": value.value, "low": value.low, "high": value.high}
+
+
+def resection(plan: Plan, found: MeasuredResection) -> dict[str, Any]:
+    """One row of `resections`: contract keys first, then what goes with them."""
+    lesions = plan.lesion_map.lesions
+    remnant_known = plan.remnant_known is None
+    return {
+        "name": found.name,
+        "kind": found.kind,
+        "mask": f"resections/{found.name}.nii.gz",
+        "margin_mm": [
+            {"lesion_id": lesion.id, **cut_margin(m)} for lesion, m in zip(lesions, found.margins, strict=True)
+        ],
+        "volume_ml": measured(found.volume_ml),
+        "remnant_ml": found.remnant_ml if remnant_known else None,
+        "flr_percent": measured(found.flr_percent) | _terms(found.flr_terms_points),
+        "flr_standardised_percent": _standardised(plan, found),
+        "devascularised_ml": found.devascularised_ml if remnant_known else None,
+        "congested_ml": found.congested_ml if remnant_known else None,
+        "divided_vessels": [
+            {
+                "structure": v.structure.value,
+                "branch": v.branch,
+                "diameter_mm": v.diameter_mm,
+                "territory_ml": v.territory_ml if remnant_known else None,
+            }
+            for v in found.divided
+        ],
+        "cut_area_cm2": found.surface.area_cm2,
+        "meets_protocol": "undetermined" if plan.unread else found.meets,
+        "reason": UNREAD if plan.unread else found.reason,
+        "functional_remnant_ml": measured(found.functional_remnant_ml),
+        "geometric_flr_percent": measured(found.geometric_flr_percent),
+        "flr_to_weight_percent": measured(remnant_to_weight_percent(_functional(found), plan.wishes.body.weight_kg)),
+        "denominators_disagree": _disagree(plan, found),
+        "probability": {"margin_at_least_limit": found.p_margin, "flr_at_least_limit": found.p_flr},
+        "score": {name: getattr(found.score, name) for name in found.score.__dataclass_fields__}
+        if remnant_known
+        else None,
+        "notes": list(found.notes),
+    }
+
+
+UNREAD = "the masks were made by a model and no reader has confirmed them"
+
+
+def cut_margin(margin: CutMargin) -> dict[str, Any]:
+    """A lesion's margin in a resection, with its witness, its terms and what sets it."""
+    if isinstance(margin.distance, Unknown):
+        return {"value": None, "reason": margin.distance.reason}
+    structure = margin.structure.value if margin.structure is not None else None
+    return {
+        **measured(margin.distance.quantity),
+        "witness_lps_mm": margin.distance.witness_lps_mm,
+        "terms": dict(margin.distance.terms_mm),
+        "set_by": margin.by,
+        "structure": structure,
+    }
+
+
+def planned_margin(planned: Distance | Unknown) -> dict[str, Any] | None:
+    """`margin_planned_mm`: null where no resection takes the lesion out."""
+    return measured(planned.quantity) if isinstance(planned, Distance) else None
+
+
+def choice(found: VesselChoice) -> dict[str, Any]:
+    return {
+        "structure": found.structure.value,
+        "branch": found.branch,
+        "diameter_mm": found.diameter_mm,
+        "if_kept_margin_mm": measured(found.margin_if_kept.quantity),
+        "if_kept_witness_lps_mm": found.margin_if_kept.witness_lps_mm,
+        "if_divided_territory_ml": found.territory_ml,
+        "if_divided_territory_percent": found.territory_percent,
+    }
+
+
+def fresh_margins(fresh: Mapping[str, FreshMargin] | Unknown) -> dict[str, Any]:
+    """By device; `p_at_least_7` (the number is the protocol's limit in mm) as contract section 4 names it."""
+    if isinstance(fresh, Unknown):
+        return {"value": None, "reason": fresh.reason}
+    return {
+        device: {
+            **measured(f.margin_mm),
+            f"p_at_least_{f.limit_mm:g}": f.p_at_least,
+            "title": f.title,
+            "illustrative": f.illustrative,
+        }
+        for device, f in fresh.items()
+    }
+
+
+def standard_volumes(plan: Plan) -> dict[str, float] | None:
+    """mL by formula; null without height and weight."""
+    found = {name: v.volume_ml for name, v in plan.standard_volumes.items() if not isinstance(v.volume_ml, Unknown)}
+    return found or None
+
+
+def named_anatomy(plan: Plan) -> dict[str, Any]:
+    """Names of each tree's branches with what they serve, variants, and why a tree is only numbered."""
+    return {s.value: _names(plan, s) for s in (Structure.PORTAL_VEIN, Structure.HEPATIC_VEINS) if s in plan.names}
+
+
+def estimated_segments(plan: Plan) -> dict[str, Any] | None:
+    """Couinaud segments as the trees suggest them: mL and confidence of each; null without both trees."""
+    estimate = plan.segments
+    if estimate is None:
+        return None
+    volumes = np.bincount(estimate.labels, plan.field.cells.volume_ml, minlength=9)
+    return {
+        "volume_ml": {str(n): float(volumes[n]) for n in range(1, 9) if n in estimate.confidence},
+        "confidence": {str(n): value for n, value in estimate.confidence.items()},
+        "unlabelled_ml": float(volumes[0]),
+        "note": estimate.note,
+    }
+
+
+def _names(plan: Plan, structure: Structure) -> dict[str, Any]:
+    names = plan.names[structure]
+    loss = plan.field.portal if structure is Structure.PORTAL_VEIN else plan.field.hepatic
+    assert loss is not None
+    served = np.bincount(loss.node, plan.field.cells.volume_ml, minlength=len(loss.tree.parent))
+    branches = [
+        {
+            "name": name,
+            "confidence": names.confidence[name],
+            "diameter_mm": 2.0 * float(np.max(names.tree.radius_mm[names.nodes(name)])),
+            "territory_ml": float(served[names.subtree(name)].sum()),
+        }
+        for name in names.names
+    ]
+    return {
+        "named": names.named,
+        "note": names.note,
+        "variants": list(names.variants),
+        "remarks": list(names.remarks),
+        "branches": branches if names.named else [],
+        "n_numbered": 0 if names.named else len(names.names),
+    }
+
+
+def _functional(found: MeasuredResection) -> Measured:
+    return found.functional_remnant_ml
+
+
+def _standardised(plan: Plan, found: MeasuredResection) -> dict[str, float] | None:
+    """The functional remnant over each formula's volume; null without body size or remnant."""
+    shares = {n: standardised_flr_percent(_functional(found), v) for n, v in plan.standard_volumes.items()}
+    return {n: q.value for n, q in shares.items() if isinstance(q, Quantity)} or None
+
+
+def _disagree(plan: Plan, found: MeasuredResection) -> list[str] | None:
+    """Formulas whose share falls on the other side of the protocol's limit than the measured one; null when unknown."""
+    limit = plan.protocol.limits.flr_percent
+    told = {
+        name: discordant(found.flr_percent, standardised_flr_percent(_functional(found), volume), limit)
+        for name, volume in plan.standard_volumes.items()
+    }
+    if all(isinstance(t, Unknown) for t in told.values()):
+        return None
+    return [name for name, t in told.items() if t is True]
+
+
+def _terms(terms: Mapping[str, float]) -> dict[str, Any]:
+    return {"terms": dict(terms)} if terms else {}
