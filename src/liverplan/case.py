@@ -14,17 +14,20 @@ from typing import Any
 
 from liverplan import RESEARCH_USE_ONLY, __version__
 from liverplan.anatomy import Structure
+from liverplan.fresh_margin import load_cut_loss
 from liverplan.io.folder import output_folder, write_json_atomic
 from liverplan.io.images import read_image
 from liverplan.io.meshes import SceneMesh, light_enough, write_glb, write_stl
+from liverplan.io.resections import read_resections
 from liverplan.io.segmentations import read_segmentation
-from liverplan.io.writing import write_segmentation, write_slicer_segmentation
+from liverplan.io.writing import write_mask, write_segmentation, write_slicer_segmentation
+from liverplan.liver_volume import BodySize
 from liverplan.margin import margin_region
 from liverplan.mesh import Mesh, surface_of_mask
-from liverplan.plan import Plan, Progress, plan
+from liverplan.plan import Plan, Progress, Wishes, plan
 from liverplan.protocol import DEFAULT_PROTOCOL, load_protocol
 from liverplan.record import to_record
-from liverplan.report.figures import SHELL_RGB
+from liverplan.report.figures import CUT_RGB, SHELL_RGB
 from liverplan.surface import pooled_surface
 from liverplan.volume import Segmentation, Volume
 
@@ -44,6 +47,10 @@ class Settings:
     model: str | Path | None = None
     device: str = "auto"
     pictures: bool = True
+    margin_mm: float | None = None
+    resections: tuple[Path, ...] = ()
+    body: BodySize = field(default_factory=lambda: BodySize(None, None))
+    cut_loss: Path | None = None
 
 
 @dataclass
@@ -77,12 +84,13 @@ def plan_case(settings: Settings, out: Path, overwrite: bool = False, progress: 
         with timings.stage("segment" if settings.segmentation is None else "read masks"):
             masks = _segmentation(settings, volume, lambda f, s: report_progress(0.05 + 0.45 * f, s))
         with timings.stage("plan"):
-            result = plan(volume, masks, protocol, lambda f, s: report_progress(0.5 + 0.2 * f, s))
+            wishes = _wishes(settings, masks)
+            result = plan(volume, masks, protocol, lambda f, s: report_progress(0.5 + 0.2 * f, s), wishes)
         record = to_record(result)
         write_json_atomic(folder / "report.json", record)
         with timings.stage("write masks"):
             report_progress(0.7, "writing masks")
-            _write_masks(result.segmentation, folder)
+            _write_masks(result, folder)
         with timings.stage("meshes"):
             report_progress(0.75, "building meshes")
             write_meshes(result, folder / "meshes")
@@ -113,9 +121,18 @@ def _segmentation(settings: Settings, volume: Volume, progress: Progress) -> Seg
     return segment(volume, settings.model, settings.device, progress)
 
 
-def _write_masks(segmentation: Segmentation, folder: Path) -> None:
+def _wishes(settings: Settings, masks: Segmentation) -> Wishes:
+    """What the plan is asked for beside the protocol: the margin, the surgeon's own resections, the body's size."""
+    given = read_resections(settings.resections, masks) if settings.resections else ()
+    return Wishes(settings.margin_mm, given, settings.body, load_cut_loss(settings.cut_loss))
+
+
+def _write_masks(result: Plan, folder: Path) -> None:
+    segmentation = result.segmentation
     write_segmentation(segmentation, folder / "segmentation")
     write_slicer_segmentation(segmentation, folder / "segmentation.seg.nrrd")
+    for found in result.resections:
+        write_mask(result.specimen_on_image(found), segmentation.grid, folder / "resections" / f"{found.name}.nii.gz")
 
 
 def _render(
@@ -146,6 +163,9 @@ def _surfaces(result: Plan) -> Iterator[tuple[str, Mesh, tuple[int, int, int], f
     for lesion in result.lesion_map:
         yield f"lesion_{lesion.id}", lesion.surface.mesh, info.rgb, info.opacity
     wide = result.protocol.limits.wide_margin_mm
+    for found in result.resections:
+        if len(found.surface.mesh.faces):
+            yield f"cut_{found.name}", found.surface.mesh, CUT_RGB, 0.6
     region = margin_region(liver, result.lesion_map.lesions, masks.grid, wide)
     if region.any():
         yield "margin_shell", surface_of_mask(region, masks.grid), SHELL_RGB, 0.3
@@ -164,6 +184,11 @@ def _run_record(settings: Settings, result: Plan, timings: Timings, started: flo
             "model": str(settings.model) if settings.model else None,
             "device": settings.device,
             "pictures": settings.pictures,
+            "margin_mm": settings.margin_mm,
+            "resections": [path.name for path in settings.resections],
+            "height_cm": settings.body.height_cm,
+            "weight_kg": settings.body.weight_kg,
+            "cut_loss": settings.cut_loss.name if settings.cut_loss else None,
         },
         "hashes": {
             "image_sha256": result.volume.facts.get("sha256"),

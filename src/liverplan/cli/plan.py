@@ -23,6 +23,7 @@ on masks that no reader has confirmed stay undetermined. {RESEARCH_USE_ONLY}
 Examples:
   liverplan plan scan.nii.gz -o out
   liverplan plan dicom/ --segmentation masks/ -o out
+  liverplan plan dicom/ --segmentation masks/ --resection plane.json --resection mine.stl -o out
 """
 
 
@@ -61,16 +62,52 @@ def plan(
     modality: Annotated[Modality | None, typer.Option(help="CT or MR, for files that do not say.")] = None,
     model: Annotated[str | None, typer.Option(metavar="NAME|DIR", help="Segmentation model.")] = None,
     device: Annotated[Device, typer.Option(help="Where the network runs.")] = Device.AUTO,
+    resection: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="PATH",
+            help="Your own resection: a label map, a plane (JSON, TOML, .mrk.json) or a surface (STL, OBJ, VTP). "
+            "May be repeated.",
+        ),
+    ] = None,
+    margin: Annotated[
+        float | None,
+        typer.Option(metavar="MM", min=0.5, max=30.0, help="Margin to plan resections for. Default: the protocol's."),
+    ] = None,
+    height_cm: Annotated[
+        float | None, typer.Option(metavar="CM", min=100.0, max=220.0, help="For standardised liver volumes.")
+    ] = None,
+    weight_kg: Annotated[
+        float | None, typer.Option(metavar="KG", min=30.0, max=200.0, help="For standardised liver volumes.")
+    ] = None,
+    cut_loss: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Tissue lost at the cut by device, as TOML (docs/fresh-margin.md)."),
+    ] = None,
     pictures: Annotated[bool, typer.Option(help="Draw the pictures of the report.")] = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result in OUT.")] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     from liverplan.case import Settings, plan_case
+    from liverplan.liver_volume import BodySize
 
     console = Console(quiet, as_json)
     told = modality.value if modality else None
-    settings = Settings(image, segmentation, protocol, series, told, model, device.value, pictures)
+    settings = Settings(
+        image,
+        segmentation,
+        protocol,
+        series,
+        told,
+        model,
+        device.value,
+        pictures,
+        margin_mm=margin,
+        resections=tuple(resection or ()),
+        body=BodySize(height_cm, weight_kg),
+        cut_loss=cut_loss,
+    )
     with console.progress("planning") as progress:
         result = plan_case(settings, out, overwrite, progress)
     report = out / "report.json"
@@ -92,6 +129,8 @@ def summary(result: Plan) -> list[str]:
         upper = finding.upper
         bound = f"{upper.margin_mm.value:.1f} mm" if isinstance(upper, UpperBound) else f"unknown ({upper.reason})"
         lines.append(f"  lesion {finding.lesion.id}: {finding.lesion.volume_ml:.1f} mL, margin at most {bound}")
+    for found in result.resections[:5]:
+        lines.append(f"  resection {found.name}: {found.meets.replace('_', ' ')}: {found.reason}")
     lines.append(f"wide margin: {result.verdict.wide_margin}: {result.verdict.reason}")
     lines.append(f"protocol {result.protocol.id}: {result.decision.verdict.value.replace('_', ' ')}")
     lines.append(RESEARCH_USE_ONLY)

@@ -7,7 +7,7 @@ from pathlib import Path
 from liverplan.io.folder import writing
 from liverplan.io.nifti import write_nifti
 from liverplan.io.slicer import write_slicer
-from liverplan.volume import Segmentation, Volume
+from liverplan.volume import AnyArray, Grid, Segmentation, Volume
 
 
 def write_volume(volume: Volume, path: Path) -> Path:
@@ -33,6 +33,14 @@ def write_segmentation(segmentation: Segmentation, folder: Path) -> list[Path]:
         write_nifti(path, segmentation.grid, mask)
         paths.append(path)
     return paths
+
+
+def write_mask(mask: AnyArray, grid: Grid, path: Path) -> Path:
+    """Write one mask (i, j, k; uint8) as NIfTI; its folder is made when absent. Raises OutputError, ResourceError."""
+    with writing(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_nifti(path, grid, mask)
+    return path
 
 
 def write_slicer_segmentation(segmentation: Segmentation, path: Path) -> Path:

@@ -13,6 +13,8 @@ FOLDER = "figures"
 INDEX = "index.json"
 SHELL_RGB = (240, 125, 45)
 """The protocol's margin around the lesions: the shell in 3D, the ring on slices."""
+CUT_RGB = (120, 200, 80)
+"""The cut surface of a resection."""
 WITNESS_RGB = (214, 20, 110)
 """Lines that a distance was measured along: magenta, which no tissue, contour or vessel of the report has."""
 
