@@ -189,10 +189,11 @@ def plan(
     portal, hepatic = trees.get(Structure.PORTAL_VEIN), trees.get(Structure.HEPATIC_VEINS)
     field = loss_field(cells, lesion_map.lesions, portal, hepatic, grid, error)
     names, estimate = _named(field)
+    # One memory order for all that resections compare: mixed orders cost ten times as much.
     work = Workspace(
         grid,
-        liver,
-        lesion_map.labels,
+        np.ascontiguousarray(liver),
+        np.ascontiguousarray(lesion_map.labels),
         field,
         names.get(Structure.PORTAL_VEIN),
         names.get(Structure.HEPATIC_VEINS),

@@ -17,7 +17,8 @@ from liverplan.resection.workspace import IntArray, Workspace
 from liverplan.surface import Surface, sub_voxel_surface
 from liverplan.volume import BoolArray, FloatArray, Grid
 
-_CONTEXT_MM = 6.0
+_CONTEXT_MM, _CONTEXT_VOXELS = 3.0, 3.0
+"""Around what may be nearest: the reach of the surface's smoothing."""
 _SMOOTHING_BLOCKS = 0.7
 
 
@@ -49,7 +50,8 @@ def parenchymal_margin(work: Workspace, row: int, specimen: BoolArray, nearest_m
     if not np.isfinite(nearest_mm):
         return None
     lesion = work.field.lesions[row]
-    box = _box_around(lesion, work.grid, max(nearest_mm, 0.0) + _CONTEXT_MM)
+    context_mm = max(_CONTEXT_MM, _CONTEXT_VOXELS * max(work.grid.spacing_mm))
+    box = _box_around(lesion, work.grid, max(nearest_mm, 0.0) + context_mm)
     remnant = work.liver[box] & ~specimen[box]
     if not remnant.any():
         return None

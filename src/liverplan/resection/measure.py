@@ -120,7 +120,8 @@ def measure(
     notes: tuple[str, ...] = (),
 ) -> MeasuredResection:
     """Everything that the table of resections shows for one of them. specimen: liver voxels (i, j, k) taken out."""
-    divided_at = [_divided(work, tree, specimen, (0.0, WALL_ERROR_MM, -WALL_ERROR_MM)) for tree in work.trees]
+    edge = _edge(work, specimen)
+    divided_at = [_divided(work, tree, specimen, edge, (0.0, WALL_ERROR_MM, -WALL_ERROR_MM)) for tree in work.trees]
     remnant = _Remnant.of(work, specimen, divided_at)
     stays = tuple(~cut_off(t.tree.parent, d[0]) for t, d in zip(work.trees, divided_at, strict=True))
     margins = tuple(_margin(work, row, specimen, remnant, stays, stay) for row in range(len(work.field.lesions)))
@@ -227,14 +228,23 @@ def _boundary_points(work: Workspace, remnant_ml: FloatArray) -> float:
     return float(100.0 * remnant_ml.sum() / healthy * shift_ml / healthy)
 
 
-def _divided(work: Workspace, tree: TreeLoss, specimen: BoolArray, shifts_mm: tuple[float, ...]) -> list[BoolArray]:
-    """Nodes whose wall lies in the specimen, with the cut moved outwards by each shift in mm; (nodes,) each."""
-    points = tree.tree.points_lps_mm
+def _edge(work: Workspace, specimen: BoolArray) -> cKDTree | None:
+    """The specimen's border voxels, for finding the nearest; None when it is empty."""
     if not specimen.any():
-        return [np.zeros(len(points), dtype=np.bool_) for _ in shifts_mm]
+        return None
     box = bounding_box(specimen)
     edge = np.argwhere(border(specimen[box])) + np.array([s.start for s in box])
-    distance = cKDTree(work.grid.to_world(edge)).query(points, workers=-1)[0]
+    return cKDTree(work.grid.to_world(edge), balanced_tree=False)
+
+
+def _divided(
+    work: Workspace, tree: TreeLoss, specimen: BoolArray, edge: cKDTree | None, shifts_mm: tuple[float, ...]
+) -> list[BoolArray]:
+    """Nodes whose wall lies in the specimen, with the cut moved outwards by each shift in mm; (nodes,) each."""
+    points = tree.tree.points_lps_mm
+    if edge is None:
+        return [np.zeros(len(points), dtype=np.bool_) for _ in shifts_mm]
+    distance = edge.query(points, workers=-1)[0]
     index = np.rint(work.grid.to_index(points)).astype(int)
     within = ((index >= 0) & (index < specimen.shape)).all(axis=1)
     inside = np.zeros(len(points), dtype=np.bool_)

@@ -7,7 +7,9 @@ candidates takes the lesser level. docs/margins.md shows how each is built.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -39,7 +41,7 @@ COVERED_SHARE = 0.5
 SAME_SHARE = 0.97
 """Specimens that agree this well (Jaccard index) are one candidate."""
 MOST_CANDIDATES = 10
-MOST_MIXED = 3
+MOST_MIXED = 2
 """Mixtures of segments and wedges are tried for this many groups of lesions; more of them differ little."""
 _SECTIONS = {
     RIGHT_ANTERIOR: (RIGHT_ANTERIOR,),
@@ -69,13 +71,15 @@ def propose(work: Workspace, margin_mm: float) -> tuple[Candidate, ...]:
     """Candidates for removing all lesions with `margin_mm`, without the ones that come out the same."""
     if not work.field.lesions:
         return ()
-    found: list[Candidate] = []
-    for name, kind, level in _Proposals(work, target_of(work, margin_mm)).all():
-        specimen = specimen_of(work, level)
-        if specimen.any() and not any(_same(specimen, other.specimen) for other in found):
-            found.append(Candidate(name, kind, specimen))
-        if len(found) == MOST_CANDIDATES:
-            break
+    work.prepare()
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        # Voxels of one candidate are made while the next one's shape is computed.
+        proposals = islice(_Proposals(work, target_of(work, margin_mm)).all(), MOST_CANDIDATES)
+        waiting = [(name, kind, pool.submit(specimen_of, work, level)) for name, kind, level in proposals]
+        found: list[Candidate] = []
+        for name, kind, specimen in ((n, k, w.result()) for n, k, w in waiting):
+            if specimen.any() and not any(_same(specimen, other.specimen) for other in found):
+                found.append(Candidate(name, kind, specimen))
     return tuple(found)
 
 

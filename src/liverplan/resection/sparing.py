@@ -17,7 +17,8 @@ _CALIBRES_MM = (0.0, 2.0, 3.0, 4.0, 5.0, 6.0, np.inf)
 def kept_clear(work: Workspace, level: Float32Array, tree: TreeLoss, nodes: BoolArray, clear_mm: float) -> Float32Array:
     """The level set with its zero at least `clear_mm` from the walls of some nodes (nodes,) of a tree."""
     found = level.copy()
-    where = work.near_liver
+    # Farther out nothing has to give way.
+    where = work.near_liver & (level < clear_mm)
     wall = _distance_to_wall(work.lattice.points_lps_mm[where], tree, nodes, 3.0 * clear_mm)
     found[where] = np.maximum(level[where], clear_mm - wall)
     return found

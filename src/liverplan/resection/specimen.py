@@ -42,24 +42,28 @@ def reaches_capsule(work: Workspace, specimen: BoolArray) -> bool:
 
 def _with_lesions(work: Workspace, specimen: BoolArray) -> BoolArray:
     box = bounding_box(specimen)
-    pieces, _ = ndimage.label(specimen[box], structure=_FACES)
-    held = np.unique(pieces[(work.lesion_labels[box] > 0) & (pieces > 0)])
+    pieces, count = ndimage.label(specimen[box], structure=_FACES)
+    holds = np.zeros(count + 1, dtype=np.bool_)
+    holds[np.unique(pieces[work.lesion_labels[box] > 0])] = True
+    holds[0] = False
     kept = np.zeros_like(specimen)
-    kept[box] = np.isin(pieces, held[held > 0])
+    kept[box] = holds[pieces]
     return kept
 
 
 def _stranded(work: Workspace, specimen: BoolArray) -> BoolArray:
     """Pieces of the remnant beside the largest one that cannot stay."""
-    box = bounding_box(work.liver)
+    box = work.liver_box
     pieces, count = ndimage.label(work.liver[box] & ~specimen[box], structure=_FACES)
     stranded = np.zeros_like(specimen)
     if count < 2:
         return stranded
     voxels = np.bincount(pieces.ravel(), minlength=count + 1)
     voxels[0] = 0
-    leave = [n for n in range(1, count + 1) if n != voxels.argmax() and not _lives(work, pieces, n, voxels[n], box)]
-    stranded[box] = np.isin(pieces, leave)
+    leaves = np.zeros(count + 1, dtype=np.bool_)
+    for n in range(1, count + 1):
+        leaves[n] = n != voxels.argmax() and not _lives(work, pieces, n, int(voxels[n]), box)
+    stranded[box] = leaves[pieces]
     return stranded
 
 

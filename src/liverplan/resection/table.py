@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from liverplan.protocol import Limits
 from liverplan.quantity import Distance, Quantity
@@ -12,6 +13,8 @@ from liverplan.resection.propose import propose
 from liverplan.resection.workspace import Workspace
 from liverplan.volume import BoolArray
 
+MEASURED_AT_ONCE = 2
+"""numpy and scipy let threads run beside each other; more would cost memory."""
 _ORDER = {"met": 0, "undetermined": 1, "not_met": 2}
 
 
@@ -34,10 +37,12 @@ def resections_of(
         (_free(c.name, taken), c.kind, c.specimen, ()) for c in proposed
     ]
     todo += [(g.name, "given", g.specimen, (g.source, *g.notes)) for g in given]
-    found = []
-    for number, (name, kind, specimen, notes) in enumerate(todo):
-        found.append(measure(work, name, kind, specimen, limits, stay, notes))
-        progress((number + 1) / len(todo))
+    with ThreadPoolExecutor(max_workers=MEASURED_AT_ONCE) as pool:
+        waiting = [pool.submit(measure, work, *each[:3], limits, stay, each[3]) for each in todo]
+        found = []
+        for number, each in enumerate(waiting):
+            found.append(each.result())
+            progress((number + 1) / len(todo))
     return ranked(found)
 
 

@@ -130,6 +130,10 @@ class Workspace:
         return tuple(tuple(axis[label == lesion.id] for axis in where) for lesion in self.field.lesions)
 
     @cached_property
+    def liver_box(self) -> tuple[slice, slice, slice]:
+        return bounding_box(self.liver)
+
+    @cached_property
     def liver_blocks(self) -> npt.NDArray[np.int32]:
         return self.lattice.blocks(self.liver)
 
@@ -151,6 +155,11 @@ class Workspace:
     @cached_property
     def parenchyma_cells(self) -> ParenchymaCells:
         return ParenchymaCells.of(self.liver, self.lesion_labels, self.grid)
+
+    def prepare(self) -> None:
+        """Compute now what threads would otherwise compute twice."""
+        _ = self.near_liver, self.lesion_distance_mm, self.liver_box, self.lesion_voxels, self.surface_voxels
+        _ = self.parenchyma, self.parenchyma_cells
 
     @property
     def trees(self) -> tuple[TreeLoss, ...]:
