@@ -6,6 +6,7 @@ import platform
 import resource
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -88,13 +89,18 @@ def plan_case(settings: Settings, out: Path, overwrite: bool = False, progress: 
             result = plan(volume, masks, protocol, lambda f, s: report_progress(0.5 + 0.2 * f, s), wishes)
         record = to_record(result)
         write_json_atomic(folder / "report.json", record)
-        with timings.stage("write masks"):
-            report_progress(0.7, "writing masks")
-            _write_masks(result, folder)
-        with timings.stage("meshes"):
-            report_progress(0.75, "building meshes")
-            write_meshes(result, folder / "meshes")
-        _render(settings, result, record, folder, timings, report_progress)
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            # Compressing masks leaves the interpreter free: meshes and pictures are made meanwhile.
+            masks_written = pool.submit(_write_masks, result, folder)
+            with timings.stage("meshes"):
+                report_progress(0.7, "building meshes")
+                write_meshes(result, folder / "meshes")
+            _draw(settings, result, record, folder, timings, report_progress)
+            with timings.stage("write masks"):
+                masks_written.result()
+        with timings.stage("report"):
+            report_progress(0.95, "writing the report")
+            _write_report(folder)
         timings.seconds |= {f"plan/{name}": s for name, s in result.seconds.items()}
         write_json_atomic(folder / "run.json", _run_record(settings, result, timings, started))
     return result
@@ -135,18 +141,21 @@ def _write_masks(result: Plan, folder: Path) -> None:
         write_mask(result.specimen_on_image(found), segmentation.grid, folder / "resections" / f"{found.name}.nii.gz")
 
 
-def _render(
+def _draw(
     settings: Settings, result: Plan, record: Mapping[str, Any], folder: Path, timings: Timings, progress: Progress
 ) -> None:
-    from liverplan.report import render_case_pictures, render_report
+    from liverplan.report import render_case_pictures
 
     if settings.pictures:
         with timings.stage("pictures"):
             progress(0.8, "drawing pictures")
             render_case_pictures(folder, record, result.volume, result.segmentation)
-    with timings.stage("report"):
-        progress(0.95, "writing the report")
-        render_report(folder)
+
+
+def _write_report(folder: Path) -> None:
+    from liverplan.report import render_report
+
+    render_report(folder)
 
 
 def _surfaces(result: Plan) -> Iterator[tuple[str, Mesh, tuple[int, int, int], float]]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy.spatial import ConvexHull, QhullError
+from scipy.spatial.distance import cdist
 
 from liverplan.mesh import Mesh
 from liverplan.quantity import Distance, as_point
@@ -199,7 +200,7 @@ def farthest_pair(points: FloatArray) -> tuple[float, FloatArray, FloatArray]:
         hull = points[ConvexHull(points).vertices]
     except QhullError:  # flat or tiny sets have no hull
         hull = points
-    squared = ((hull[:, None] - hull[None]) ** 2).sum(-1)
+    squared = cdist(hull, hull, "sqeuclidean")
     i, j = np.unravel_index(int(squared.argmax()), squared.shape)
     return float(np.sqrt(squared[i, j])), hull[i], hull[j]
 

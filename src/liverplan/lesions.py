@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
 from liverplan.distance import farthest_pair
@@ -17,7 +16,8 @@ from liverplan.volume import AnyArray, BoolArray, Grid, bounding_box
 SMALLEST_LESION_VOXELS = 3
 """Smaller components are strays of the mask: reported, not counted (shared convention of reading tools)."""
 
-LabelArray = npt.NDArray[np.int32]
+LabelArray = AnyArray
+"""Whole numbers, in a type wide enough for the largest."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,12 @@ def find_lesions(mask: AnyArray, grid: Grid) -> LesionMap:
     a face, an edge or a corner. Components below SMALLEST_LESION_VOXELS are listed as strays.
     """
     # In the mask's own memory order: mixing orders makes every later comparison ten times slower.
-    labels = np.zeros_like(mask, dtype=np.int32)
     if not mask.any():
-        return LesionMap(labels, (), ())
+        return LesionMap(np.zeros_like(mask, dtype=np.uint8), (), ())
     box = bounding_box(mask)
     pieces = _instances(mask[box])
+    # A byte per voxel unless there are more lesions than it counts: the map is as large as the image.
+    labels = np.zeros_like(mask, dtype=np.uint8 if pieces.max() <= 255 else np.int32)
     sizes = np.bincount(pieces.ravel())[1:]
     part = grid.cropped(box)
     order = sorted(range(1, len(sizes) + 1), key=lambda n: (-sizes[n - 1], _first_voxel(pieces, n)))

