@@ -144,7 +144,7 @@ def measure(
         flr_terms_points=remnant.terms_points,
         devascularised_ml=remnant.devascularised_ml,
         congested_ml=remnant.congested_ml,
-        divided=tuple(v for t, d in zip(work.trees, divided_at, strict=True) for v in _vessels(work, t, d[0])),
+        divided=_all_vessels(work, divided_at),
         surface=surface,
         score=PlanScore(
             min((q.value for q in known), default=None) if complete else None,
@@ -254,8 +254,14 @@ def _divided(
     return [outside_mm - tree.tree.radius_mm <= shift for shift in shifts_mm]
 
 
+def _all_vessels(work: Workspace, divided_at: list[list[BoolArray]]) -> tuple[DividedVessel, ...]:
+    """The divided branches of both trees, the largest territory first."""
+    found = [v for t, d in zip(work.trees, divided_at, strict=True) for v in _vessels(work, t, d[0])]
+    return tuple(sorted(found, key=lambda v: -v.territory_ml))
+
+
 def _vessels(work: Workspace, tree: TreeLoss, divided: BoolArray) -> list[DividedVessel]:
-    """The branches that the cut meets first on the way from the root, the largest territory first."""
+    """The branches of one tree that the cut meets first on the way from the root."""
     parent = tree.tree.parent
     first = divided & ~np.where(parent >= 0, cut_off(parent, divided)[parent], False)
     names = work.names_of(tree)
@@ -268,7 +274,7 @@ def _vessels(work: Workspace, tree: TreeLoss, divided: BoolArray) -> list[Divide
         )
         for node in np.flatnonzero(first)
     ]
-    return sorted((v for v in found if v.diameter_mm >= LISTED_DIAMETER_MM), key=lambda v: -v.territory_ml)
+    return [v for v in found if v.diameter_mm >= LISTED_DIAMETER_MM]
 
 
 def _margin(
