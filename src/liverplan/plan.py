@@ -36,6 +36,7 @@ from liverplan.resection.given import GivenResection
 from liverplan.resection.measure import MeasuredResection, Stay
 from liverplan.resection.table import resections_of
 from liverplan.resection.workspace import Workspace
+from liverplan.sensitivity import Sensitivity, sensitivity
 from liverplan.surface import Surface, pooled_surface
 from liverplan.verdict import NO_PLAN, Evidence, Verdict, affected_by_vessels, case_verdict, lesion_verdict, measures_of
 from liverplan.vessels import VesselTree, trace_hepatic_tree, trace_portal_tree
@@ -132,6 +133,7 @@ class Plan:
     standard_volumes: Mapping[str, StandardVolume]
     fresh: Mapping[str, FreshMargin] | Unknown
     """The best resection's margin as expected on the fresh specimen, by device."""
+    sensitivity: Sensitivity
     wishes: Wishes
     seconds: Mapping[str, float]
 
@@ -244,6 +246,9 @@ def plan(
         workspace=work,
         standard_volumes=standardised_volumes_ml(wishes.body),
         fresh=_fresh(evidence, wishes.cut_loss),
+        sensitivity=sensitivity(
+            field, evidence.bound, limits.wide_margin_mm, limits.flr_percent, judge.remnant_unknown
+        ),
         wishes=wishes,
         seconds=clock.seconds,
     )

@@ -164,6 +164,7 @@ def _case(plan: Plan) -> dict[str, Any]:
         "reason": plan.verdict.reason,
         "affected_by_vessels": plan.affected_by_vessels,
         "predicted_fresh_margin_mm": resections.fresh_margins(plan.fresh),
+        "sensitivity": resections.sensitivity(plan.sensitivity),
         "best_resection": plan.resections[0].name if plan.resections else None,
         "planned_for_mm": plan.wishes.margin_mm or plan.protocol.limits.wide_margin_mm,
         "limiting": _limiting(plan.upper, kind),

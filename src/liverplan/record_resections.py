@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from liverplan.quantity import Distance, Measured, Quantity, Unknown
 from liverplan.resection.choices import VesselChoice
 from liverplan.resection.cut import CutMargin
 from liverplan.resection.measure import MeasuredResection
+from liverplan.sensitivity import Sensitivity
 
 if TYPE_CHECKING:
     from liverplan.plan import Plan
@@ -98,6 +100,15 @@ def choice(found: VesselChoice) -> dict[str, Any]:
         "if_kept_witness_lps_mm": found.margin_if_kept.witness_lps_mm,
         "if_divided_territory_ml": found.territory_ml,
         "if_divided_territory_percent": found.territory_percent,
+    }
+
+
+def sensitivity(found: Sensitivity) -> dict[str, Any]:
+    """The case under shifts of the lesions' boundary, and the probabilities that follow from its spread."""
+    return {
+        "boundary_shifts": [asdict(row) for row in found.rows],
+        "p_margin_upper_at_least_limit": found.p_bound,
+        "p_flr_at_wide_margin_at_least_limit": found.p_flr,
     }
 
 
