@@ -9,12 +9,22 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from liverplan.anatomy import VESSELS, Structure
+from liverplan.anatomy import Structure
 from liverplan.couinaud import SegmentEstimate, estimate_segments
-from liverplan.distance import BoundaryError, Wall, clearance, distance_between, nearest_points
+from liverplan.distance import BoundaryError
 from liverplan.errors import SegmentationRefused
+from liverplan.findings import (
+    LesionFinding,
+    VesselFinding,
+    estimated_segments,
+    given_segments,
+    lesion_finding,
+    plural_verb,
+    vessel_findings,
+    walls_of,
+)
 from liverplan.fresh_margin import CutLossModel, FreshMargin, load_cut_loss, predict
-from liverplan.lesions import LabelArray, Lesion, LesionMap, find_lesions
+from liverplan.lesions import LabelArray, LesionMap, find_lesions
 from liverplan.liver_volume import BodySize, StandardVolume, standardised_volumes_ml
 from liverplan.margin import (
     CELL_MM,
@@ -31,14 +41,13 @@ from liverplan.naming import TreeNames, name_hepatic, name_portal
 from liverplan.protocol import Decision, Limits, Protocol, Reading, decide
 from liverplan.quality import Quality, assess
 from liverplan.quantity import Distance, Quantity, Unknown
-from liverplan.resection.choices import VesselChoice, vessel_choices
 from liverplan.resection.given import GivenResection
 from liverplan.resection.measure import MeasuredResection, Stay
 from liverplan.resection.table import resections_of
 from liverplan.resection.workspace import Workspace
 from liverplan.sensitivity import Sensitivity, sensitivity
 from liverplan.surface import Surface, pooled_surface
-from liverplan.verdict import NO_PLAN, Evidence, Verdict, affected_by_vessels, case_verdict, lesion_verdict, measures_of
+from liverplan.verdict import NO_PLAN, Evidence, Verdict, affected_by_vessels, case_verdict, measures_of
 from liverplan.vessels import VesselTree, trace_hepatic_tree, trace_portal_tree
 from liverplan.volume import Grid, Reorientation, Segmentation, Volume, bounding_box
 
@@ -47,8 +56,6 @@ CURVE_MM = tuple(float(m) for m in range(31))
 MODEL_BOUNDARY = BoundaryError(lesion_mm=3.0, vessel_mm=3.0, liver_mm=3.0)
 """Boundary error of a model's masks until a model states its own. It does not cover what a model missed altogether:
 verdicts on unread masks are undetermined whatever the interval says."""
-SEGMENT_SHARE = 0.05
-"""A lesion is said to lie in a segment that holds at least this share of it; less is the maps' uncertainty."""
 _CONTEXT_MM = 12.0
 
 Box = tuple[slice, slice, slice]
@@ -68,35 +75,6 @@ class Wishes:
     given: tuple[GivenResection, ...] = ()
     body: BodySize = field(default_factory=lambda: BodySize(None, None))
     cut_loss: CutLossModel = field(default_factory=load_cut_loss)
-
-
-@dataclass(frozen=True)
-class VesselFinding:
-    """A lesion beside one vessel structure: clearance (or why there is none), contact, the vessel's diameter."""
-
-    structure: Structure
-    clearance: Distance | Unknown
-    contact: bool | None
-    diameter_mm: float | None
-
-
-@dataclass(frozen=True)
-class LesionFinding:
-    """Everything measured for one lesion. nearest_lesion: distance and the other's id, None when it is alone."""
-
-    lesion: Lesion
-    segments: tuple[int, ...] | None
-    """Couinaud segments that the lesion lies in, by decreasing share; None without a map of segments."""
-    capsule: Distance
-    nearest_lesion: tuple[Distance, int] | None
-    vessels: tuple[VesselFinding, ...]
-    upper: UpperBound | Unknown
-    limiting_kind: str
-    verdict: Verdict
-    planned: Distance | Unknown
-    """The lesion's margin in the best resection."""
-    choices: tuple[VesselChoice, ...]
-    """The vessels in its wide margin: what keeping or dividing each means."""
 
 
 @dataclass(frozen=True)
@@ -204,8 +182,8 @@ def plan(
     clock.stage(0.6, "margin curve")
     curve = margin_curve(field, CURVE_MM)
     clock.stage(0.65, "clearances")
-    walls = _walls(masks)
-    vessels = {lesion.id: _vessel_findings(lesion, walls, trees, error) for lesion in lesion_map}
+    walls = walls_of(masks)
+    vessels = {lesion.id: vessel_findings(lesion, walls, trees, error) for lesion in lesion_map}
     clock.stage(0.7, "resections")
     limits = protocol.limits
     wanted_mm = limits.wide_margin_mm if wishes.margin_mm is None else wishes.margin_mm
@@ -213,8 +191,11 @@ def plan(
     resections = resections_of(work, limits, wanted_mm, _what_stays(field, vessels), given)
     clock.stage(0.95, "bounds and verdicts")
     judge = _Judge(field, limits, quality, missing, vessels, segmentation.origin == "model", resections)
-    segments = _segments(masks, lesion_map) or _estimated_segments(estimate, field)
-    findings = tuple(_lesion_finding(row, judge, segments, capsule, work) for row in range(len(lesion_map)))
+    segments = given_segments(masks, lesion_map) or estimated_segments(estimate, field)
+    findings = tuple(
+        lesion_finding(row, judge.lesion(row), vessels[lesion.id], segments.get(lesion.id), capsule, work)
+        for row, lesion in enumerate(field.lesions)
+    )
     evidence = judge.case()
     at_wide = judge.remnant_unknown or margin_curve(field, [limits.wide_margin_mm])[0]
     contacts = sum(bool(v.contact) for found in vessels.values() for v in found)
@@ -333,16 +314,12 @@ def _anatomy(
     liver, cava = masks.mask(Structure.LIVER), masks.mask(Structure.VENA_CAVA)
     for structure in (Structure.PORTAL_VEIN, Structure.HEPATIC_VEINS):
         if not masks.has(structure):
-            missing[structure] = f"the {structure.title.lower()} {_verb(structure)} not segmented"
+            missing[structure] = f"the {structure.title.lower()} {plural_verb(structure)} not segmented"
         elif structure is Structure.PORTAL_VEIN:
             trees[structure] = trace_portal_tree(masks.mask(structure), liver, image.grid)
         else:
             trees[structure] = trace_hepatic_tree(masks.mask(structure), cava, image.grid)
     return lesion_map, trees, missing
-
-
-def _verb(structure: Structure) -> str:
-    return "are" if structure is Structure.HEPATIC_VEINS else "is"
 
 
 def _box_of(masks: Segmentation, lesion_map: LesionMap) -> Box:
@@ -407,106 +384,6 @@ def _with_ids(segmentation: Segmentation, canonical_labels: LabelArray) -> Segme
     labels = Reorientation.to_lps(segmentation.grid).undo(np.minimum(canonical_labels, 255).astype(np.uint8))
     masks = {**segmentation.masks, Structure.LESIONS: labels}
     return Segmentation(segmentation.grid, masks, segmentation.origin, segmentation.model, segmentation.notes)
-
-
-def _walls(masks: Segmentation) -> dict[Structure, Wall]:
-    """The walls of every vessel structure that is there."""
-    return {s: Wall.of(masks.mask(s), masks.grid) for s in VESSELS if masks.has(s)}
-
-
-def _vessel_findings(
-    lesion: Lesion, walls: Mapping[Structure, Wall], trees: Mapping[Structure, VesselTree], error: BoundaryError
-) -> tuple[VesselFinding, ...]:
-    """The lesion beside every vessel structure; the merged one only where the systems are not apart."""
-    findings = []
-    for structure in VESSELS:
-        if structure in walls:
-            distance = clearance(lesion.surface, walls[structure], error)
-            contact = distance.value_mm <= distance.terms_mm["discretisation_mm"]
-            findings.append(VesselFinding(structure, distance, contact, _diameter(trees.get(structure), distance)))
-        elif structure is not Structure.LIVER_VESSELS:
-            reason = Unknown(f"the {structure.title.lower()} {_verb(structure)} not segmented")
-            findings.append(VesselFinding(structure, reason, None, None))
-    return tuple(findings)
-
-
-def _diameter(tree: VesselTree | None, distance: Distance) -> float | None:
-    """Diameter in mm of the branch at the wall's witness point."""
-    if tree is None:
-        return None
-    wall = np.array(distance.witness_lps_mm[1])
-    to_wall = np.abs(np.linalg.norm(tree.points_lps_mm - wall, axis=1) - tree.radius_mm)
-    return float(2.0 * tree.radius_mm[int(to_wall.argmin())])
-
-
-def _segments(masks: Segmentation, lesion_map: LesionMap) -> Mapping[int, tuple[int, ...]]:
-    """Per lesion the given Couinaud segments that hold at least SEGMENT_SHARE of it; empty without a map."""
-    if not masks.has(Structure.COUINAUD):
-        return {}
-    found = {}
-    for lesion in lesion_map:
-        labels = masks.masks[Structure.COUINAUD][lesion_map.labels == lesion.id]
-        shares = np.bincount(labels, minlength=9)[1:9] / max(len(labels), 1)
-        order = sorted(range(8), key=lambda n: -shares[n])
-        found[lesion.id] = tuple(n + 1 for n in order if shares[n] >= SEGMENT_SHARE)
-    return found
-
-
-def _estimated_segments(estimate: SegmentEstimate | None, field: LossField) -> Mapping[int, tuple[int, ...]]:
-    """The same from the estimate; a lesion of which less than half can be told has none."""
-    found = {}
-    for lesion in field.lesions if estimate is not None else ():
-        assert estimate is not None
-        own = field.cells.lesion == lesion.id
-        shares = np.bincount(estimate.labels[own], field.cells.volume_ml[own], minlength=9)[:9]
-        shares = shares / max(shares.sum(), 1e-9)
-        if shares[0] < 0.5:
-            order = sorted(range(1, 9), key=lambda n: -shares[n])
-            found[lesion.id] = tuple(n for n in order if shares[n] >= SEGMENT_SHARE)
-    return found
-
-
-def _lesion_finding(
-    row: int, judge: _Judge, segments: Mapping[int, tuple[int, ...]], capsule: Surface, work: Workspace
-) -> LesionFinding:
-    grid, error = work.grid, work.error
-    lesion = judge.field.lesions[row]
-    evidence = judge.lesion(row)
-    verdict = lesion_verdict(evidence)
-    bound = evidence.bound
-    kind = bound.limit.kind if isinstance(bound, UpperBound) else "none"
-    if isinstance(bound, Unknown) and bound.reason.startswith("the other lesions"):
-        kind = "lesion"
-    others = [other for other in judge.field.lesions if other.id != lesion.id]
-    nearest = min((_between(lesion, o, grid, error) for o in others), key=lambda d: d[0].value_mm, default=None)
-    return LesionFinding(
-        lesion,
-        segments.get(lesion.id),
-        _to_capsule(lesion, capsule, grid, error),
-        nearest,
-        judge.vessels[lesion.id],
-        bound,
-        kind,
-        verdict,
-        evidence.best.margins[row].distance if evidence.best is not None else Unknown(NO_PLAN),
-        vessel_choices(work, row, judge.limits.wide_margin_mm),
-    )
-
-
-def _between(lesion: Lesion, other: Lesion, grid: Grid, error: BoundaryError) -> tuple[Distance, int]:
-    value, start, end = nearest_points(lesion.surface, other.surface)
-    return distance_between(value, start, end, grid, (error.lesion_mm, error.lesion_mm)), other.id
-
-
-def _to_capsule(lesion: Lesion, capsule: Surface, grid: Grid, error: BoundaryError) -> Distance:
-    """Depth of the lesion below the liver's surface; 0 where it reaches it. Never a margin, only anatomy."""
-    depth = -capsule.signed_distance_mm(lesion.surface.vertices_lps_mm)
-    at = int(depth.argmin())
-    start = lesion.surface.vertices_lps_mm[at]
-    end = capsule.nearest_vertex(start)
-    found = distance_between(float(depth[at]), start, end, grid, (error.lesion_mm, error.liver_mm))
-    value, low, high = (max(v, 0.0) for v in (found.value_mm, found.low_mm, found.high_mm))
-    return Distance(value, low, high, found.witness_lps_mm, found.terms_mm)
 
 
 def _liver_ml(liver_ml: float, capsule: Surface, error: BoundaryError) -> Quantity:

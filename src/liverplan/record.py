@@ -10,8 +10,9 @@ import numpy as np
 from liverplan import __version__
 from liverplan import record_resections as resections
 from liverplan.anatomy import Structure
+from liverplan.findings import LesionFinding, VesselFinding
 from liverplan.margin import CurvePoint, Limit, UpperBound
-from liverplan.plan import LesionFinding, Plan, VesselFinding
+from liverplan.plan import Plan
 from liverplan.protocol import measures_to_json
 from liverplan.quantity import Distance, Quantity, Unknown
 from liverplan.vessels import VesselTree
