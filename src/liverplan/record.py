@@ -44,7 +44,7 @@ def to_record(plan: Plan) -> dict[str, Any]:
         ],
         "segmentation": _segmentation(plan),
         "liver": _liver(plan),
-        "lesions": [_lesion(f) for f in plan.findings],
+        "lesions": [_lesion(f, plan.segmentation.has(Structure.COUINAUD)) for f in plan.findings],
         "margin_curve": [_curve_row(p, plan.remnant_known is not None) for p in plan.curve],
         "limits": {
             "wide_margin_mm": limits.wide_margin_mm,
@@ -114,7 +114,7 @@ def _segment_volumes(plan: Plan) -> dict[str, float] | None:
     return {str(n + 1): float(count * plan.volume.grid.voxel_ml) for n, count in enumerate(counts)}
 
 
-def _lesion(finding: LesionFinding) -> dict[str, Any]:
+def _lesion(finding: LesionFinding, segments_given: bool) -> dict[str, Any]:
     lesion, nearest = finding.lesion, finding.nearest_lesion
     return {
         "id": lesion.id,
@@ -123,6 +123,7 @@ def _lesion(finding: LesionFinding) -> dict[str, Any]:
         "longest_diameter_witness_lps_mm": lesion.longest_diameter_witness_lps_mm,
         "centroid_lps_mm": lesion.centroid_lps_mm,
         "segments": list(finding.segments) if finding.segments else None,
+        "segments_source": ("given" if segments_given else "estimated") if finding.segments else None,
         "capsule_distance_mm": finding.capsule.value_mm,
         "capsule_distance": _with_witness(finding.capsule),
         "nearest_lesion_mm": nearest[0].value_mm if nearest else None,
