@@ -84,12 +84,19 @@ def territory_level(work: Workspace, taken: BoolArray, rows: list[int], target: 
     to_taken, to_kept = (_distance(points, portal.tree.points_lps_mm[nodes]) for nodes in (taken, ~taken))
     level[where] = 0.5 * (to_taken - to_kept)
     distance = work.lesion_distance_mm[rows].min(axis=0) if rows else np.full_like(level, _FAR_MM)
-    level = np.minimum(gaussian_filter(level, 1.0), distance - target.wide_mm)
+    level = np.minimum(_smoothed(level, where), distance - target.wide_mm)
     for tree in work.trees:
         kept = _kept(work, tree, level, taken if tree is portal else None)
         if kept.any():
             level = kept_clear(work, level, tree, kept, SPARED_MM)
     return np.asarray(np.minimum(level, distance - target.tight_mm), dtype=np.float32)
+
+
+def _smoothed(level: Float32Array, where: BoolArray) -> Float32Array:
+    """The level set smoothed over its points in `where`; what stands outside must not leak in at the capsule."""
+    inside = gaussian_filter(np.where(where, level, 0.0), 1.0)
+    weight = gaussian_filter(where.astype(np.float32), 1.0)
+    return np.where(where, inside / np.maximum(weight, 1e-3), level).astype(np.float32)
 
 
 def _served(work: Workspace, portal: TreeLoss, rows: list[int], margin_mm: float) -> tuple[FloatArray, FloatArray]:
