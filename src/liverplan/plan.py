@@ -47,7 +47,16 @@ from liverplan.resection.table import resections_of
 from liverplan.resection.workspace import Workspace
 from liverplan.sensitivity import Sensitivity, sensitivity
 from liverplan.surface import Surface, pooled_surface
-from liverplan.verdict import NO_PLAN, Evidence, Verdict, affected_by_vessels, case_verdict, measures_of
+from liverplan.verdict import (
+    NO_PLAN,
+    UNREAD,
+    Evidence,
+    Verdict,
+    affected_by_vessels,
+    case_verdict,
+    measures_of,
+    open_where_unsafe,
+)
 from liverplan.vessels import VesselTree, trace_hepatic_tree, trace_portal_tree
 from liverplan.volume import Grid, Reorientation, Segmentation, Volume, bounding_box
 
@@ -114,11 +123,6 @@ class Plan:
     sensitivity: Sensitivity
     wishes: Wishes
     seconds: Mapping[str, float]
-
-    @property
-    def unread(self) -> bool:
-        """True when a model made the masks and no reader has confirmed them."""
-        return self.segmentation.origin == "model"
 
     def specimen_on_image(self, resection: MeasuredResection) -> npt.NDArray[np.uint8]:
         """A resection's specimen as a mask (i, j, k) on the image's own grid."""
@@ -188,7 +192,8 @@ def plan(
     limits = protocol.limits
     wanted_mm = limits.wide_margin_mm if wishes.margin_mm is None else wishes.margin_mm
     given = [_on_workspace(g, segmentation.grid, box) for g in wishes.given]
-    resections = resections_of(work, limits, wanted_mm, _what_stays(field, vessels), given)
+    measured = resections_of(work, limits, wanted_mm, _what_stays(field, vessels), given)
+    resections = open_where_unsafe(measured, segmentation.origin == "model", quality)
     clock.stage(0.95, "bounds and verdicts")
     judge = _Judge(field, limits, quality, missing, vessels, segmentation.origin == "model", resections)
     segments = given_segments(masks, lesion_map) or estimated_segments(estimate, field)
@@ -293,7 +298,8 @@ class _Judge:
         """The resections of a liver that the scan cuts off: their margins hold, their remnants are unknown."""
         unknown = self.remnant_unknown
         assert unknown is not None
-        return tuple(r.with_unknown_remnant(unknown, self.limits) for r in self.resections)
+        told = tuple(r.with_unknown_remnant(unknown, self.limits) for r in self.resections)
+        return open_where_unsafe(told, self.unread, self.quality)
 
     def _stay(self, row: int) -> list[Distance]:
         """Clearances to what must stay and has no tree of its own: the vena cava."""
@@ -373,7 +379,7 @@ def _fresh(evidence: Evidence, model: CutLossModel) -> Mapping[str, FreshMargin]
     if isinstance(margin, Unknown):
         return margin
     if evidence.unread:
-        return Unknown("measured on masks that a model made and no reader has confirmed")
+        return Unknown(UNREAD)
     return predict(margin.quantity, evidence.limits.wide_margin_mm, model)
 
 

@@ -55,8 +55,8 @@ def resection(plan: Plan, found: MeasuredResection) -> dict[str, Any]:
             for v in found.divided
         ],
         "cut_area_cm2": found.surface.area_cm2,
-        "meets_protocol": "undetermined" if plan.unread else found.meets,
-        "reason": UNREAD if plan.unread else found.reason,
+        "meets_protocol": found.meets,
+        "reason": found.reason,
         "functional_remnant_ml": measured(found.functional_remnant_ml),
         "geometric_flr_percent": measured(found.geometric_flr_percent),
         "flr_to_weight_percent": measured(remnant_to_weight_percent(_functional(found), plan.wishes.body.weight_kg)),
@@ -67,9 +67,6 @@ def resection(plan: Plan, found: MeasuredResection) -> dict[str, Any]:
         else None,
         "notes": list(found.notes),
     }
-
-
-UNREAD = "the masks were made by a model and no reader has confirmed them"
 
 
 def cut_margin(margin: CutMargin) -> dict[str, Any]:

@@ -7,7 +7,7 @@ Everything else is undetermined, with the reason.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from liverplan.anatomy import Structure
 from liverplan.margin import CurvePoint, UpperBound
@@ -17,6 +17,7 @@ from liverplan.quantity import Measured, Quantity, Unknown
 from liverplan.resection.measure import MeasuredResection
 
 NO_PLAN = "no resection plan has been measured"
+UNREAD = "the masks were made by a model and no reader has confirmed them"
 TOO_THICK = "the slices are too thick for a statement about millimetres"
 
 
@@ -93,6 +94,16 @@ def measures_of(
     }
 
 
+def open_where_unsafe(
+    resections: tuple[MeasuredResection, ...], unread: bool, quality: Quality
+) -> tuple[MeasuredResection, ...]:
+    """Resections whose verdict is undetermined where nothing can be proven: masks that nobody read, thick slices."""
+    why = UNREAD if unread else TOO_THICK if not quality.thin_enough else None
+    if why is None:
+        return resections
+    return tuple(replace(r, meets="undetermined", reason=f"{why}; {r.reason}") for r in resections)
+
+
 def describe_limit(bound: UpperBound) -> str:
     """What limits a bound, in words."""
     structure = bound.limit.structure
@@ -105,7 +116,7 @@ def describe_limit(bound: UpperBound) -> str:
 def _verdict(evidence: Evidence, what: str) -> Verdict:
     wide = evidence.limits.wide_margin_mm
     if evidence.unread:
-        return Verdict("undetermined", "the masks were made by a model and no reader has confirmed them")
+        return Verdict("undetermined", UNREAD)
     if not evidence.quality.thin_enough:
         return Verdict("undetermined", TOO_THICK)
     bound = evidence.bound if isinstance(evidence.bound, UpperBound) else evidence.geometric
