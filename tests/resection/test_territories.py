@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hand_made import TWO_BRANCHES, grid, hepatic_tree, portal_tree, workspace
+from hand_made import HALF_AXES_MM, HIGH_VEIN, TWO_BRANCHES, grid, hepatic_tree, portal_tree, voxels, workspace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -75,7 +75,7 @@ def two_branches():
         grid((1.5, 1.5, 1.5)),
         [LESION],
         portal_tree(TWO_BRANCHES),
-        hepatic_tree({"v": (None, 2.0, [(0, 45, 20), (0, -25, 20)])}),
+        hepatic_tree(HIGH_VEIN),
     )
 
 
@@ -112,3 +112,15 @@ def test_a_territorys_cut_is_the_watershed_and_never_inside_the_margin(two_branc
     above = work.near_liver & (points[..., 2] > 8.0) & (points[..., 2] < 16.0) & (np.abs(points[..., 1]) > 8.0)
     assert (level[above & (points[..., 0] < -6.0)] < 0).all()
     assert (level[above & (points[..., 0] > 6.0)] > 0).all()
+
+
+def test_a_territory_is_taken_up_to_the_capsule(two_branches):
+    # What stands outside the liver must not push the cut away from its surface.
+    work = two_branches
+    level = territory_level(work, work.field.portal.tree.branch == 1, [0], Target(9.0, 8.0))
+    points = voxels(work.grid)
+    rim = ((points / HALF_AXES_MM) ** 2).sum(axis=-1) > 0.9
+    right = work.liver & rim & (points[..., 0] < -8.0) & (points[..., 2] > 4.0)
+    taken = work.lattice.below_zero(level)
+    assert right.sum() > 1000
+    assert (taken & right).sum() >= 0.99 * right.sum()
