@@ -105,6 +105,85 @@ def meshes(spacing_mm: tuple[float, float, float] = (2.0, 2.0, 2.5)) -> dict[str
     return surfaces
 
 
+PLAN_RADIUS_MM = LESIONS[0][1] + 8.0
+"""The plan: a ball around lesion 1 that leaves 8 mm everywhere; lesion 2 stays."""
+
+
+def planned_surface_and_mask(spacing_mm: tuple[float, float, float]) -> tuple[Mesh, np.ndarray]:
+    """The cut of the plan `wedges`, and its specimen (i, j, k)."""
+    masks = segmentation(spacing_mm)
+    points = masks.grid.to_world(np.stack(np.indices(masks.grid.shape), axis=-1))
+    ball = np.linalg.norm(points - LESIONS[0][0], axis=-1) <= PLAN_RADIUS_MM
+    specimen = ball & masks.mask(Structure.LIVER)
+    return surface_of_mask(specimen, masks.grid), specimen
+
+
+def _resection() -> dict[str, Any]:
+    centre, radius = LESIONS[0]
+    down = np.array([0.0, 0.0, -1.0])
+    witness = [(centre + radius * down).tolist(), (centre + PLAN_RADIUS_MM * down).tolist()]
+    first = {"lesion_id": 1, **_around(8.0, 0.6), "witness_lps_mm": witness, "terms": {"segmentation_mm": 0.5}}
+    second = {"lesion_id": 2, **_around(9.1, 0.7), "witness_lps_mm": witness, "terms": {"segmentation_mm": 0.5}}
+    return {
+        "name": "wedges",
+        "kind": "wedge",
+        "mask": "resections/wedges.nii.gz",
+        "margin_mm": [
+            first | {"set_by": "parenchyma", "structure": None},
+            second | {"set_by": "vessel", "structure": "hepatic_veins"},
+        ],
+        "volume_ml": _around(44.6, 3.0),
+        "remnant_ml": 1548.2,
+        "flr_percent": _around(71.3, 1.4) | {"terms": {"territories_points": 1.0}},
+        "flr_standardised_percent": {"urata": 84.5},
+        "devascularised_ml": 120.4,
+        "congested_ml": 301.7,
+        "divided_vessels": [
+            {"structure": "portal_vein", "branch": "segment 8", "diameter_mm": 3.4, "territory_ml": 48.3}
+        ],
+        "cut_area_cm2": 60.8,
+        "meets_protocol": "met",
+        "reason": "margin 8.0 mm [7.4 to 8.6], asked 7 mm",
+        "functional_remnant_ml": _around(1126.0, 22.0),
+        "geometric_flr_percent": _around(97.2, 0.4),
+        "flr_to_weight_percent": {"value": None, "reason": "weight is not recorded"},
+        "denominators_disagree": [],
+        "probability": {"margin_at_least_limit": 0.9995, "flr_at_least_limit": 1.0},
+        "score": {
+            "safety_margin_mm": 8.0,
+            "remnant_ml": 1534.6,
+            "perfused_percent": 73.4,
+            "curvature_per_mm": 0.045,
+            "area_cm2": 60.8,
+        },
+        "notes": ["given as a label map"],
+    }
+
+
+def _names(variants: list[str], why_numbered: str | None) -> dict[str, Any]:
+    branch = {"name": "right portal vein", "confidence": 0.9, "diameter_mm": 11.6, "territory_ml": 1018.9}
+    return {
+        "named": why_numbered is None,
+        "note": why_numbered,
+        "variants": variants,
+        "remarks": [],
+        "branches": [branch] if why_numbered is None else [],
+        "n_numbered": 0 if why_numbered is None else 6,
+    }
+
+
+def _choice() -> dict[str, Any]:
+    return {
+        "structure": "hepatic_veins",
+        "branch": "left hepatic vein",
+        "diameter_mm": 5.0,
+        "if_kept_margin_mm": _around(3.3, 0.8),
+        "if_kept_witness_lps_mm": [[0, 0, 0], [3, 0, 0]],
+        "if_divided_territory_ml": 363.0,
+        "if_divided_territory_percent": 22.9,
+    }
+
+
 def report() -> dict[str, Any]:
     """A report that satisfies schema 1: lesion 1 with room, lesion 2 undetermined beside the left hepatic vein."""
     lesions = [_lesion(1), _lesion(2)]
@@ -158,10 +237,14 @@ def report() -> dict[str, Any]:
             "wide_margin": "undetermined",
             "reason": "The 7 mm limit lies inside the interval of lesion 2 to the hepatic veins.",
             "affected_by_vessels": None,
-            "predicted_fresh_margin_mm": None,
+            "predicted_fresh_margin_mm": {
+                "cusa": _around(4.5, 4.5) | {"p_at_least_7": 0.1413, "title": "CUSA", "illustrative": True}
+            },
+            "best_resection": "wedges",
             "limiting": lesions[1]["limiting"],
         },
-        "resections": [],
+        "resections": [_resection()],
+        "named_anatomy": {"portal_vein": _names(["trifurcation"], None), "hepatic_veins": _names([], "two roots")},
         "eligibility": {
             "protocol": "NCT06934018",
             "version": "1.0",
@@ -233,6 +316,7 @@ def _lesion(number: int) -> dict[str, Any]:
         "vessels": vessels,
         "margin_upper_mm": {"value": 11.4, "low": 10.6, "high": 12.2} if first else vessels[0]["clearance_mm"],
         "margin_planned_mm": None,
+        "vessel_choices": [_choice()],
         "limiting": {
             "kind": "vessel",
             "structure": vessels[0]["structure"],

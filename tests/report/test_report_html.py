@@ -105,12 +105,49 @@ def test_an_infeasible_case_names_what_limits_it() -> None:
     assert "Limited by the inferior vena cava at (4.0, 5.0, 6.0) mm LPS" in plain(page(report))
 
 
+def test_a_feasible_case_names_its_plan_and_says_that_this_is_no_eligibility() -> None:
+    report = example_case.report()
+    report["case"] |= {"wide_margin": "feasible", "reason": "the resection 'wedges' shows it"}
+    words = plain(page(report))
+    assert words.index("Feasible") < words.index("Wedges : a measured plan reaches it") < words.index("Pictures")
+    assert "it is not eligibility" in words
+
+
+def test_what_sets_a_margin_is_said_in_words() -> None:
+    words = plain(page())
+    assert "a parenchyma-limited margin" in words
+    assert "set by the hepatic veins, which stays: a vessel-limited margin" in words
+    assert "R1 vascular, not R1 parenchymal" in words
+
+
+def test_a_lesion_that_stays_behind_hides_the_least_margin() -> None:
+    report = example_case.report()
+    report["resections"][0]["margin_mm"][1] = {"lesion_id": 2, "value": None, "reason": "lesion 2 is not taken out"}
+    words = plain(page(report))
+    assert f"Least margin of the best plan {NOT_ASSESSABLE}" in words
+    assert "lesion 2 is not taken out" in words
+
+
+def test_the_fresh_margin_is_marked_illustrative_and_never_certain() -> None:
+    words = plain(page())
+    assert words.index("Illustrative") < words.index("CUSA 4.5 mm 0.0 to 9.0 14 %")
+    assert "is at least > 99 %" in words
+
+
+def test_branches_are_named_or_it_says_why_not() -> None:
+    words = plain(page())
+    assert "right portal vein 0.90" in words
+    assert "Variant: trifurcation" in words
+    assert "numbered, not named (6 branches): two roots" in words
+
+
 def test_hostile_text_stays_text() -> None:
     attack = '<script>alert(1)</script><img src="http://evil.example/x">'
     report = example_case.report()
     report["case"]["reason"] = report["assumptions"][0] = report["input"]["phase"] = attack
     report["quality"][0]["message"] = report["eligibility"]["criteria"][0]["evidence"] = attack
     report["lesions"][0]["vessels"][0]["structure"] = attack
+    report["resections"][0]["name"] = report["resections"][0]["notes"][0] = attack
     html = page(report)
     assert "<script" not in html
     assert "<img" not in html

@@ -14,10 +14,12 @@ from PIL import Image
 
 from liverplan.anatomy import Structure
 from liverplan.io.meshes import write_stl
-from liverplan.report import pictures, raster, render_case_pictures
+from liverplan.io.writing import write_mask
+from liverplan.report import pictures, raster, render_case_pictures, rendering
 from liverplan.report.camera import ANTERIOR, LEFT, STANDARD_VIEWS, SUPERIOR, Camera, standard_camera, witness_camera
 from liverplan.report.drawing import MAX_PNG_BYTES
-from liverplan.report.figures import read_index
+from liverplan.report.figures import CUT_RGB, read_index
+from liverplan.report.resection_pictures import draw_resections
 from liverplan.report.slices import PLANES, View, slice_canvas
 from liverplan.volume import Grid, Segmentation, Volume
 
@@ -30,6 +32,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("case")
     for name, mesh in example_case.meshes(COARSE).items():
         write_stl(out / "meshes" / f"{name}.stl", mesh)
+    cut, mask = example_case.planned_surface_and_mask(COARSE)
+    write_stl(out / "meshes" / "cut_wedges.stl", cut)
+    write_mask(mask, example_case.grid(COARSE), out / "resections" / "wedges.nii.gz")
     return out
 
 
@@ -62,6 +67,32 @@ def test_every_view_close_up_and_slice_is_drawn_and_small(drawn: Path) -> None:
         assert figure.failure
 
 
+def test_the_plan_has_two_views_and_the_slice_at_its_narrowest_place(drawn: Path) -> None:
+    found = [f for f in read_index(drawn) if f.resection == "wedges"]
+    assert [f.kind for f in found] == ["resection", "resection", "resection_slice"]
+    assert "8.0 mm [7.4 to 8.6], set by the cut through parenchyma" in found[-1].caption.replace(
+        "\N{NO-BREAK SPACE}", " "
+    )
+
+
+def test_the_specimen_is_drawn_in_its_colour_around_the_lesion(drawn: Path) -> None:
+    """The specimen lies in the right half of the liver: left of the page's middle from the front."""
+    front = pixels(drawn / "figures" / "resection_1_anterior.png")
+    reddish = (front[..., 0] - front[..., 1] > 60) & (front[..., 1] - front[..., 2] < 60)
+    assert np.nonzero(reddish)[1].size > 200
+    assert np.nonzero(reddish)[1].mean() < 0.5 * front.shape[1]
+
+
+def test_the_slice_shows_the_outline_of_the_specimen(drawn: Path) -> None:
+    cut = pixels(drawn / "figures" / "resection_1_narrowest.png")
+    assert (np.abs(cut - np.array(CUT_RGB)).max(axis=-1) < 40).sum() > 100
+
+
+def test_a_resection_without_its_mask_is_left_out(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "meshes").symlink_to(folder / "meshes")
+    assert not [f for f in draw_resections(tmp_path, example_case.report(), [], None, None) if f.resection]
+
+
 def test_lesions_are_where_the_patient_has_them(drawn: Path) -> None:
     """Both lesions lie above the middle of the liver; seen from the front the larger is on the left of the page."""
     front = pixels(drawn / "figures" / "view_anterior.png")
@@ -73,8 +104,8 @@ def test_lesions_are_where_the_patient_has_them(drawn: Path) -> None:
 def test_a_crash_of_the_graphics_driver_costs_no_picture(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pictures, "_by_vtk", lambda *_: None)
-    monkeypatch.setattr(pictures, "SCENE_SIZE", (320, 270))
+    monkeypatch.setattr(rendering, "_by_vtk", lambda *_: None)
+    monkeypatch.setattr(rendering, "SCENE_SIZE", (320, 270))
     (tmp_path / "meshes").symlink_to(folder / "meshes")
     render_case_pictures(tmp_path, example_case.report(), None, None)
     assert json.loads((tmp_path / "figures" / "index.json").read_text())["renderer"] == "software"
@@ -84,25 +115,25 @@ def test_a_crash_of_the_graphics_driver_costs_no_picture(
 
 
 def test_a_child_that_dies_is_noticed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pictures.sys, "executable", "/bin/false")
-    parts = pictures.read_parts(folder / "meshes")
-    assert pictures._by_vtk(parts, [Camera((0, 0, 0), (0, -1, 0), (0, 0, 1), 50)], [1.0]) is None
+    monkeypatch.setattr(rendering.sys, "executable", "/bin/false")
+    parts = rendering.read_parts(folder / "meshes")
+    assert rendering._by_vtk(parts, [Camera((0, 0, 0), (0, -1, 0), (0, 0, 1), 50)], [1.0]) is None
 
 
 @pytest.mark.parametrize("by", ["vtk", "software"])
 @pytest.mark.parametrize("view", ["anterior", "left", "superior"])
 def test_what_is_drawn_over_a_picture_meets_what_is_in_it(folder: Path, by: str, view: str) -> None:
     """A lesion alone: the middle of its pixels is where the camera says that its centre is."""
-    lesion = [part for part in pictures.read_parts(folder / "meshes") if part.name == "lesion_1"]
+    lesion = [part for part in rendering.read_parts(folder / "meshes") if part.name == "lesion_1"]
     centre = example_case.LESIONS[0][0]
     camera = Camera.looking(centre - (10.0, 20.0, 30.0), *STANDARD_VIEWS[view], 60.0)
     if by == "vtk":
-        drawn = pictures._by_vtk(lesion, [camera], [1.0])
+        drawn = rendering._by_vtk(lesion, [camera], [1.0])
         if drawn is None:
             pytest.skip("no OpenGL on this machine")
         picture = drawn[0]
     else:
-        picture = raster.draw([raster.Painted(p.mesh, p.rgb, 1.0) for p in lesion], camera, pictures.SCENE_SIZE)
+        picture = raster.draw([raster.Painted(p.mesh, p.rgb, 1.0) for p in lesion], camera, rendering.SCENE_SIZE)
     rows, columns = np.nonzero(picture.min(axis=-1) < 200)
     expected = camera.to_pixel(centre, (picture.shape[1], picture.shape[0]))
     assert np.allclose((columns.mean(), rows.mean()), expected[:2], atol=0.01 * picture.shape[1])
@@ -112,7 +143,7 @@ def test_a_damaged_surface_is_left_out_and_the_rest_is_shown(folder: Path, tmp_p
     (tmp_path / "liver.stl").write_bytes((folder / "meshes" / "liver.stl").read_bytes())
     (tmp_path / "portal_vein.stl").write_bytes(b"solid nonsense")
     (tmp_path / "holiday.stl").write_bytes((folder / "meshes" / "liver.stl").read_bytes())
-    assert [part.name for part in pictures.read_parts(tmp_path)] == ["liver"]
+    assert [part.name for part in rendering.read_parts(tmp_path)] == ["liver"]
 
 
 def test_without_surfaces_there_are_slices_and_no_views(tmp_path: Path) -> None:

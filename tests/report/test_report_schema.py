@@ -152,6 +152,10 @@ def test_without_a_tree_its_losses_are_null_and_not_zero(tree: str, lost: str) -
     ("path", "word"),
     [
         ("case.wide_margin", "eligible"),
+        ("resections.0.margin_mm.0.set_by", "luck"),
+        ("resections.0.probability.margin_at_least_limit", 1.2),
+        ("lesions.0.vessel_choices.0.if_kept_margin_mm", 3.3),
+        ("named_anatomy.portal_vein.named", "yes"),
         ("eligibility.verdict", "eligible"),
         ("eligibility.criteria.0.outcome", "yes"),
         ("research_use_only", False),

@@ -21,9 +21,10 @@ def written(folder: Path, report: dict[str, Any] | None = None) -> Path:
     return folder
 
 
-def test_all_six_tables_are_written(tmp_path: Path) -> None:
+def test_all_nine_tables_are_written(tmp_path: Path) -> None:
     names = {path.name for path in write_tables(tmp_path, example_case.report())}
     tables = ("lesions", "clearances", "margin_curve", "eligibility", "structures", "quality")
+    tables += ("resections", "divided_vessels", "vessel_choices")
     assert names == {f"{name}.csv" for name in tables}
 
 
@@ -65,3 +66,21 @@ def test_a_case_without_lesions_gives_tables_with_headers_only(tmp_path: Path) -
     written(tmp_path, {**example_case.report(), "lesions": [], "margin_curve": []})
     assert read(tmp_path, "lesions") == []
     assert (tmp_path / "tables" / "margin_curve.csv").read_text().startswith("margin_mm,")
+
+
+def test_a_resection_has_a_row_per_lesion_that_says_what_sets_its_margin(tmp_path: Path) -> None:
+    rows = read(written(tmp_path), "resections")
+    assert [(r["lesion_id"], r["margin_mm"], r["margin_set_by"], r["margin_structure"]) for r in rows] == [
+        ("1", "8.0", "parenchyma", ""),
+        ("2", "9.1", "vessel", "hepatic_veins"),
+    ]
+    assert {r["flr_over_urata_percent"] for r in rows} == {"84.5"}
+    assert {r["flr_to_weight_percent"] for r in rows} == {""}
+
+
+def test_every_divided_vessel_and_every_choice_has_a_row(tmp_path: Path) -> None:
+    written(tmp_path)
+    (vessel,) = read(tmp_path, "divided_vessels")
+    assert (vessel["resection"], vessel["branch"], vessel["territory_ml"]) == ("wedges", "segment 8", "48.3")
+    choices = read(tmp_path, "vessel_choices")
+    assert [(c["lesion_id"], c["if_kept_margin_mm"]) for c in choices] == [("1", "3.3"), ("2", "3.3")]

@@ -15,13 +15,19 @@ SHELL_RGB = (240, 125, 45)
 """The protocol's margin around the lesions: the shell in 3D, the ring on slices."""
 CUT_RGB = (120, 200, 80)
 """The cut surface of a resection."""
+SPECIMEN_RGB = (226, 92, 72)
+"""What a resection takes out, in 3D."""
 WITNESS_RGB = (214, 20, 110)
 """Lines that a distance was measured along: magenta, which no tissue, contour or vessel of the report has."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture in OUT/figures. kind: "view" (the whole liver), "closeup" or "slice" (of one lesion)."""
+    """A picture in OUT/figures.
+
+    kind: "view" (the whole liver), "closeup" or "slice" (of one lesion), "resection" or "resection_slice" (of the
+    resection that `resection` names).
+    """
 
     file: str
     kind: str
@@ -30,6 +36,7 @@ class Figure:
     caption: str
     failure: str
     """What the picture looks like when something upstream went wrong."""
+    resection: str | None = None
 
 
 def write_index(out_dir: Path, figures: Sequence[Figure], renderer: str) -> None:

@@ -13,7 +13,7 @@ from liverplan.anatomy import Structure
 from liverplan.io.folder import write_text_atomic
 from liverplan.report import wording
 from liverplan.report.curve import curve_svg
-from liverplan.report.figures import FOLDER, SHELL_RGB, WITNESS_RGB, Figure, read_index
+from liverplan.report.figures import CUT_RGB, FOLDER, SHELL_RGB, SPECIMEN_RGB, WITNESS_RGB, Figure, read_index
 from liverplan.report.load import refused
 from liverplan.report.wording import NBSP
 
@@ -53,6 +53,10 @@ def render_html(report: Mapping[str, Any], figures: Sequence[Figure], images: Ma
         views=[f for f in figures if f.kind == "view"],
         closeups={f.lesion_id: f for f in figures if f.kind == "closeup"},
         slices={n: [f for f in figures if f.kind == "slice" and f.lesion_id == n] for n in _lesion_ids(report)},
+        best=_best(report),
+        plan_figures=_plan_figures(report, figures),
+        limit_mm=_limit(report, "wide_margin_mm"),
+        limit_percent=_limit(report, "flr_percent"),
         png={name: _data_uri(data) for name, data in images.items()},
     )
 
@@ -68,6 +72,11 @@ def _environment() -> jinja2.Environment:
         "structure": wording.structure_title,
         "text": wording.value_text,
         "sentence": wording.sentence,
+        "plan_title": wording.plan_title,
+        "set_by": wording.set_by,
+        "probability": wording.probability,
+        "least_margin": least_margin,
+        "p_fresh": _p_fresh,
     }
     return environment
 
@@ -79,7 +88,7 @@ def _palette(report: Mapping[str, Any]) -> list[tuple[str, tuple[int, int, int]]
     limits = report.get("limits")
     ring = "margin inside the liver" if limits is None else f"{limits['wide_margin_mm']:g} mm margin inside the liver"
     legend = [(structure.title, structure.info.rgb) for structure in shown]
-    return [*legend, (ring, SHELL_RGB), ("line that a distance was measured along", WITNESS_RGB)]
+    return [*legend, (ring, SHELL_RGB), *_cut_colours(report), ("line that a distance was measured along", WITNESS_RGB)]
 
 
 def _answer(report: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,6 +103,7 @@ def _answer(report: Mapping[str, Any]) -> dict[str, Any]:
         "margin_mm": wanted,
         "verdict": wording.FEASIBILITY[case["wide_margin"]],
         "limit": limiting_sentence(case.get("limiting")),
+        "plan": _proof(report),
         "functional": _flr(row, "flr"),
         "geometric": _flr(row, "geometric_flr"),
         "row": row,
@@ -111,6 +121,50 @@ def limiting_sentence(limiting: Mapping[str, Any] | None) -> str:
     if kind == "none":
         return "Nothing limits the margin within the range examined."
     return f"Limited by {wording.LIMITED_BY[kind]}{where}."
+
+
+def least_margin(plan: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The least margin of a resection over its lesions; None when a lesion has none, so that no lesion is hidden."""
+    margins = plan["margin_mm"]
+    if not margins or any(m["value"] is None for m in margins):
+        return None
+    found: Mapping[str, Any] = min(margins, key=lambda m: float(m["value"]))
+    return found
+
+
+def _best(report: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The resection that `case.best_resection` names; the first one where it names none."""
+    named = report["case"].get("best_resection")
+    return next((plan for plan in report["resections"] if named in (None, plan["name"])), None)
+
+
+def _proof(report: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The plan that makes a case feasible: the first that meets the protocol."""
+    if report["case"]["wide_margin"] != "feasible":
+        return None
+    return next((plan for plan in report["resections"] if plan["meets_protocol"] == "met"), None)
+
+
+def _plan_figures(report: Mapping[str, Any], figures: Sequence[Figure]) -> dict[str, list[Figure]]:
+    kinds = ("resection", "resection_slice")
+    return {
+        plan["name"]: [f for f in figures if f.kind in kinds and f.resection == plan["name"]]
+        for plan in report["resections"]
+    }
+
+
+def _limit(report: Mapping[str, Any], name: str) -> str:
+    limits = report.get("limits")
+    return "the protocol's" if limits is None else f"{limits[name]:g}"
+
+
+def _p_fresh(fresh: Mapping[str, Any]) -> float | None:
+    """The probability of a device, whose key names the protocol's limit: p_at_least_7."""
+    return next((float(value) for key, value in fresh.items() if key.startswith("p_at_least_")), None)
+
+
+def _cut_colours(report: Mapping[str, Any]) -> list[tuple[str, tuple[int, int, int]]]:
+    return [("taken out by a resection", SPECIMEN_RGB), ("its cut", CUT_RGB)] if report["resections"] else []
 
 
 def _flr(row: Mapping[str, Any] | None, name: str) -> dict[str, Any]:

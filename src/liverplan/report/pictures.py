@@ -5,42 +5,32 @@ Nothing is measured here. Lengths come from report.json, surfaces from OUT/meshe
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from liverplan.anatomy import Structure
-from liverplan.errors import UnreadableInput
 from liverplan.io.folder import writing
-from liverplan.io.meshes import read_stl
 from liverplan.mesh import Mesh
-from liverplan.report import raster, scene
+from liverplan.report import rendering, scene
 from liverplan.report.camera import STANDARD_VIEWS, Camera, standard_camera, witness_camera
-from liverplan.report.drawing import INK, Canvas, enlarged
-from liverplan.report.figures import FOLDER, SHELL_RGB, WITNESS_RGB, Figure, read_index, write_index
+from liverplan.report.drawing import INK, Canvas
+from liverplan.report.figures import FOLDER, WITNESS_RGB, Figure, read_index, write_index
+from liverplan.report.rendering import SHELL, Part, read_parts, rendered
+from liverplan.report.resection_pictures import draw_resections
 from liverplan.report.slices import PLANES, Plane, View, slice_canvas
 from liverplan.report.wording import interval, mm, structure_title
 from liverplan.volume import FloatArray, Grid, Segmentation, Volume
 
 MESHES = "meshes"
-SHELL = "margin_shell"
-SCENE_SIZE = (640, 540)
 SLICE_SIDE = 560
 SLICE_FIELD_MM = 130.0
 CLOSEUP_HALF_MM = 38.0
 END_ON_COSINE = 0.8
 """From this cosine between a witness line and a slice's normal on, the slice shows the line as a point."""
-RENDER_SECONDS = 180
-"""How long VTK may take for all views before the pictures are drawn without it."""
 _CLOSEUP_FADE = 0.55
 """How much clearer the liver and the shell are in close-ups, where they would hide what is measured."""
 _SCENE_FAILURE = (
@@ -51,17 +41,6 @@ _SLICE_FAILURE = (
     "An outline beside its organ, shifted or mirrored, or a vessel in the image without an outline: "
     "the masks do not fit the image and the clearance may be too large."
 )
-
-
-@dataclass(frozen=True)
-class Part:
-    """A surface of OUT/meshes and how it is painted."""
-
-    name: str
-    path: Path
-    mesh: Mesh
-    rgb: tuple[int, int, int]
-    opacity: float
 
 
 @dataclass(frozen=True)
@@ -92,24 +71,9 @@ def render_case_pictures(
         figures += _draw_slices(out_dir, report, volume.canonical(), segmentation.canonical(), shell)
     else:
         figures += [figure for figure in read_index(out_dir) if figure.kind == "slice"]
+    figures += draw_resections(out_dir, report, parts, volume, segmentation)
     write_index(out_dir, figures, renderer)
     return figures
-
-
-def read_parts(folder: Path) -> list[Part]:
-    """The surfaces that the report knows how to paint: structures, `lesion_N`, `margin_shell`; others are left out."""
-    parts = []
-    for path in sorted(folder.glob("*.stl")):
-        look = _look(path.stem)
-        if look is None:
-            continue
-        try:
-            mesh = read_stl(path)
-        except UnreadableInput:
-            continue
-        if not mesh.is_empty:
-            parts.append(Part(path.stem, path, mesh, *look))
-    return parts
 
 
 def shown_clearance(lesion: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -143,23 +107,18 @@ def _name(structure: str | None) -> str:
     return structure_title(structure).lower()
 
 
-def _look(name: str) -> tuple[tuple[int, int, int], float] | None:
-    if name == SHELL:
-        return SHELL_RGB, 0.3
-    if name.startswith("lesion"):
-        return Structure.LESIONS.info.rgb, 1.0
-    known = {s.value: (s.info.rgb, s.info.opacity) for s in Structure if s is not Structure.COUINAUD}
-    return known.get(name)
-
-
 def _draw_scenes(out_dir: Path, report: Mapping[str, Any], parts: Sequence[Part]) -> tuple[list[Figure], str]:
     if not parts:
         return [], "none"
-    views = {view: standard_camera(view, _framed(parts), SCENE_SIZE[0] / SCENE_SIZE[1]) for view in STANDARD_VIEWS}
+    views = {
+        view: standard_camera(view, _framed(parts), rendering.SCENE_SIZE[0] / rendering.SCENE_SIZE[1])
+        for view in STANDARD_VIEWS
+    }
     closeups = [(lesion, lines) for lesion in report["lesions"] if (lines := shown_lines(lesion))]
     solid = np.concatenate([p.mesh.vertices_lps_mm[::4] for p in parts if p.opacity >= 1] or [np.zeros((0, 3))])
     near = [witness_camera(lines[0].ends_lps_mm, _half_height(lines), solid) for _, lines in closeups]
-    pictures, renderer = _rendered(parts, [*views.values(), *near], len(views))
+    fades = [1.0] * len(views) + [_CLOSEUP_FADE] * len(near)
+    pictures, renderer = rendered(parts, [*views.values(), *near], fades)
     figures = []
     for (view, camera), pixels in zip(views.items(), pictures, strict=False):
         figures.append(_view_figure(out_dir, report, view, camera, pixels))
@@ -179,53 +138,6 @@ def _half_height(lines: Sequence[Line]) -> float:
     middle = np.mean(lines[0].ends_lps_mm, axis=0)
     reach = max(float(np.linalg.norm(np.array(end) - middle)) for line in lines for end in line.ends_lps_mm)
     return min(max(CLOSEUP_HALF_MM, 1.25 * reach), 90.0)
-
-
-def _rendered(parts: Sequence[Part], cameras: Sequence[Camera], n_views: int) -> tuple[Any, str]:
-    """Pictures (N, height, width, 3), oversampled, and what drew them."""
-    fades = [1.0] * n_views + [_CLOSEUP_FADE] * (len(cameras) - n_views)
-    pictures = _by_vtk(parts, cameras, fades)
-    if pictures is not None:
-        return pictures, "vtk"
-    painted = [[raster.Painted(part.mesh, part.rgb, _faded(part.opacity, fade)) for part in parts] for fade in fades]
-    drawn = [raster.draw(p, camera, SCENE_SIZE) for p, camera in zip(painted, cameras, strict=True)]
-    return [enlarged(picture, scene.OVERSAMPLING) for picture in drawn], "software"
-
-
-def _by_vtk(parts: Sequence[Part], cameras: Sequence[Camera], fades: Sequence[float]) -> npt.NDArray[np.uint8] | None:
-    """The pictures by VTK in a process of its own, which may crash without harm; None when it did."""
-    described = [
-        {"file": str(p.path), "rgb": p.rgb, "opacity": [_faded(p.opacity, fade) for fade in fades]} for p in parts
-    ]
-    with tempfile.TemporaryDirectory(prefix="liverplan-") as folder:
-        job, result = Path(folder) / "job.json", Path(folder) / "pictures.npy"
-        orders = {
-            "parts": described,
-            "cameras": [asdict(c) for c in cameras],
-            "size": SCENE_SIZE,
-            "result": str(result),
-        }
-        job.write_text(json.dumps(orders), encoding="utf-8")
-        command = [sys.executable, "-m", "liverplan.report.scene", str(job)]
-        try:
-            done = subprocess.run(command, env=_environment(), capture_output=True, timeout=RENDER_SECONDS, check=False)
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        if done.returncode != 0 or not result.is_file():
-            return None
-        pictures: npt.NDArray[np.uint8] = np.load(result, allow_pickle=False)
-    # A driver that fails quietly leaves plain white.
-    return pictures if all(picture.std() > 1.0 for picture in pictures) else None
-
-
-def _environment() -> dict[str, str]:
-    """EGL needs no display; where it is missing the child fails and the pictures are drawn without OpenGL."""
-    default = {"VTK_DEFAULT_OPENGL_WINDOW": "vtkEGLRenderWindow"} if sys.platform.startswith("linux") else {}
-    return {**default, **os.environ}
-
-
-def _faded(opacity: float, fade: float) -> float:
-    return opacity if opacity >= 1.0 else opacity * fade
 
 
 def _view_figure(out_dir: Path, report: Mapping[str, Any], view: str, camera: Camera, pixels: Any) -> Figure:

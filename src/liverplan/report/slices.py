@@ -153,8 +153,19 @@ def _outline(canvas: Canvas, view: View, segmentation: Segmentation, structure: 
     values = [v for v in np.unique(labels) if v] if structure is Structure.LESIONS else [None]
     for value in values:
         mask = labels > 0 if value is None else labels == value
-        for line in _contours(mask):
-            canvas.polyline(view.to_pixel(_with_slice(line, view)), structure.info.rgb, width)
+        _draw_contours(canvas, view, mask, structure.info.rgb, width)
+
+
+def outline(canvas: Canvas, view: View, array: AnyArray, rgb: tuple[int, int, int], width: float) -> None:
+    """The outline of a canonical mask (i, j, k) on the view's grid, over what is drawn already."""
+    _draw_contours(canvas, view, view.slice_of(array) > 0, rgb, width)
+
+
+def _draw_contours(
+    canvas: Canvas, view: View, mask: npt.NDArray[np.bool_], rgb: tuple[int, int, int], width: float
+) -> None:
+    for line in _contours(mask):
+        canvas.polyline(view.to_pixel(_with_slice(line, view)), rgb, width)
 
 
 def _contours(mask: npt.NDArray[np.bool_]) -> list[FloatArray]:

@@ -29,7 +29,7 @@ _LESION_COLUMNS = [
 
 
 def write_tables(out_dir: Path, report: Mapping[str, Any]) -> list[Path]:
-    """Write lesions, clearances, margin_curve, eligibility, structures and quality; return the paths.
+    """Write lesions, clearances, margin_curve, eligibility, structures, quality and what is about resections.
 
     Raises OutputError, ResourceError.
     """
@@ -46,6 +46,9 @@ def write_tables(out_dir: Path, report: Mapping[str, Any]) -> list[Path]:
         "eligibility": _eligibility(report["eligibility"]),
         "structures": _structures(report["segmentation"]),
         "quality": _quality(report["quality"]),
+        "resections": _resections(report["resections"]),
+        "divided_vessels": _divided_vessels(report["resections"]),
+        "vessel_choices": _vessel_choices(report["lesions"]),
     }
     paths = []
     for name, (columns, rows) in tables.items():
@@ -121,3 +124,56 @@ def _structures(segmentation: Mapping[str, Any]) -> tuple[list[str], list[list[A
 def _quality(checks: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[Any]]]:
     columns = ["check", "status", "value", "message"]
     return columns, [[check[column] for column in columns] for check in checks]
+
+
+_PLAN = ["resection", "rank", "kind", "meets_protocol", "reason", "lesion_id"]
+_PLAN_MEASURED = {
+    "volume_ml": "resected_ml",
+    "flr_percent": "flr_percent",
+    "geometric_flr_percent": "geometric_flr_percent",
+    "functional_remnant_ml": "functional_remnant_ml",
+    "flr_to_weight_percent": "flr_to_weight_percent",
+}
+_PLAN_PLAIN = ["remnant_ml", "devascularised_ml", "congested_ml", "cut_area_cm2"]
+
+
+def _spread(name: str) -> list[str]:
+    """Column names of a quantity and its ends, the unit last: flr_percent, flr_low_percent, flr_high_percent."""
+    stem, unit = name.rsplit("_", 1)
+    return [name, f"{stem}_low_{unit}", f"{stem}_high_{unit}"]
+
+
+def _resections(plans: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[Any]]]:
+    """A row per resection and lesion, so that no margin hides behind another."""
+    formulas = sorted({f for plan in plans for f in plan["flr_standardised_percent"] or {}})
+    columns = [*_PLAN, *_spread("margin_mm"), "margin_set_by", "margin_structure", "margin_reason"]
+    columns += [column for name in _PLAN_MEASURED.values() for column in _spread(name)]
+    columns += [*_PLAN_PLAIN, *(f"flr_over_{f}_percent" for f in formulas), "p_margin", "p_flr"]
+    rows = []
+    for rank, plan in enumerate(plans, 1):
+        chances = plan.get("probability") or {}
+        facts = [value for key in _PLAN_MEASURED for value in _three(plan.get(key))]
+        facts += [plan[key] for key in _PLAN_PLAIN]
+        facts += [(plan["flr_standardised_percent"] or {}).get(f) for f in formulas]
+        facts += [chances.get("margin_at_least_limit"), chances.get("flr_at_least_limit")]
+        head = [plan["name"], rank, plan["kind"], plan["meets_protocol"], plan["reason"]]
+        for m in plan["margin_mm"]:
+            told = [m.get(key) for key in ("set_by", "structure", "reason")]
+            rows.append([*head, m["lesion_id"], *_three(m), *told, *facts])
+    return columns, rows
+
+
+def _divided_vessels(plans: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[Any]]]:
+    columns = ["structure", "branch", "diameter_mm", "territory_ml"]
+    rows = [[plan["name"], *(v[c] for c in columns)] for plan in plans for v in plan["divided_vessels"]]
+    return ["resection", *columns], rows
+
+
+def _vessel_choices(lesions: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[Any]]]:
+    first, last = ["structure", "branch", "diameter_mm"], ["if_divided_territory_ml", "if_divided_territory_percent"]
+    rows = [
+        [lesion["id"], *(c[k] for k in first), *_three(c["if_kept_margin_mm"]), *(c[k] for k in last)]
+        for lesion in lesions
+        for c in lesion.get("vessel_choices", [])
+    ]
+    return ["lesion_id", *first, *_spread("if_kept_margin_mm"), *last], rows

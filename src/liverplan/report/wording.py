@@ -100,6 +100,32 @@ def structure_title(name: str | None) -> str:
         return name.replace("_", " ")
 
 
+def plan_title(name: str) -> str:
+    """The name of a resection as a reader sees it: "Left hepatectomy and wedge"."""
+    words = name.replace("_", " ").strip()
+    return words[:1].upper() + words[1:]
+
+
+def set_by(margin: Mapping[str, Any]) -> str:
+    """What sets a lesion's margin in a resection: the cut, or a vessel that stays."""
+    if margin.get("set_by") == "vessel":
+        return f"set by the {structure_title(margin.get('structure')).lower()}, which stays"
+    if margin.get("set_by") == "parenchyma":
+        return "set by the cut through parenchyma"
+    return "what sets it is not recorded"
+
+
+def probability(value: float | None) -> str:
+    """A probability in whole percent, never 0 or 100 %: `> 99 %`, `14 %`, `< 1 %`."""
+    if value is None:
+        return NOT_ASSESSABLE
+    if value > 0.99:
+        return f">{NBSP}99{NBSP}%"
+    if value < 0.01:
+        return f"<{NBSP}1{NBSP}%"
+    return f"{100 * value:.0f}{NBSP}%"
+
+
 def point(position_lps_mm: Any) -> str:
     """`(12.0, −30.5, 44.2)` in LPS mm, never broken over two lines."""
     return "(" + f",{NBSP}".join(number(float(v), 1) for v in position_lps_mm) + ")"
