@@ -10,10 +10,11 @@ import simple_case
 from liverplan.anatomy import Structure
 from liverplan.errors import GeometryMismatch, SegmentationRefused
 from liverplan.margin import UpperBound
-from liverplan.plan import plan
+from liverplan.plan import Wishes, plan
 from liverplan.protocol import load_protocol
 from liverplan.quantity import Distance, Unknown
 from liverplan.record import to_record
+from liverplan.resection.given import GivenResection
 from liverplan.volume import Grid, Segmentation, Volume
 from simple_case import CAVA, HEPATIC, PORTAL, Ball, clearance_mm
 
@@ -101,6 +102,15 @@ def test_all_48_storage_orders_give_the_same_millimetres_millilitres_and_verdict
     other = to_record(plan(*stored(image, drawn, order, flips), load_protocol()))
     for name in ("lesions", "margin_curve", "case", "eligibility", "liver"):
         assert other[name] == base[name]
+    assert [(r["name"], r["meets_protocol"]) for r in other["resections"]] == [
+        (r["name"], r["meets_protocol"]) for r in base["resections"]
+    ]
+    for one, two in zip(base["resections"], other["resections"], strict=True):
+        assert two["remnant_ml"] == pytest.approx(one["remnant_ml"], rel=1e-4)
+        assert two["volume_ml"]["value"] == pytest.approx(one["volume_ml"]["value"], rel=1e-4)
+        assert two["flr_percent"]["value"] == pytest.approx(one["flr_percent"]["value"], abs=0.01)
+        for margin, other_margin in zip(one["margin_mm"], two["margin_mm"], strict=True):
+            assert other_margin["value"] == pytest.approx(margin["value"], abs=0.01)
 
 
 def test_an_oblique_grid_gives_the_same_within_the_interval(planned):
@@ -213,3 +223,58 @@ def test_a_given_map_of_segments_names_the_lesions_segments_and_their_volumes():
 def test_without_a_map_of_segments_they_are_unknown(record):
     assert record["lesions"][0]["segments"] is None
     assert record["liver"]["liver_segments"] is None
+
+
+def own_resections(image, drawn):
+    """A slab of voxels and a half space, both around the first lesion, in the image's storage order."""
+    points = drawn.grid.to_world(np.stack(np.indices(drawn.grid.shape), axis=-1))
+    liver = drawn.mask(Structure.LIVER)
+    high = liver & (points[..., 2] >= 20.0)
+    right = liver & (points[..., 0] <= -5.0)
+    return GivenResection("high", high, "plane", ()), GivenResection("right", right, "label map", ())
+
+
+def test_the_surgeons_own_resections_are_measured_in_the_images_own_storage_order():
+    image, drawn = stored(*case(spacing=COARSE), (2, 0, 1), (True, False, True))
+    mine = own_resections(image, drawn)
+    found = plan(image, drawn, load_protocol(), wishes=Wishes(given=mine))
+    by_name = {r.name: r for r in found.resections}
+    for own in mine:
+        assert by_name[own.name].kind == "given"
+        assert np.array_equal(found.specimen_on_image(by_name[own.name]) > 0, own.specimen)
+        taken_ml = own.specimen.sum() * drawn.grid.voxel_ml
+        assert by_name[own.name].volume_ml.value == pytest.approx(taken_ml, rel=1e-9)
+    # The cut at z = 20 leaves 16 mm below the first lesion's centre, and the second lesion behind.
+    high = by_name["high"].margins
+    assert high[0].distance.value_mm == pytest.approx(36.0 - 7.0 - 20.0, abs=1.2)
+    assert isinstance(high[1].distance, Unknown)
+    assert by_name["high"].meets == "not_met"
+
+
+def test_specimen_and_remnant_are_the_liver_on_the_images_own_grid():
+    image, drawn = stored(*case(spacing=COARSE), (1, 2, 0), (False, True, True))
+    found = plan(image, drawn, load_protocol())
+    liver = drawn.mask(Structure.LIVER) | (drawn.masks[Structure.LESIONS] > 0)
+    assert found.resections
+    for resection in found.resections:
+        mask = found.specimen_on_image(resection)
+        assert mask.shape == image.grid.shape
+        assert not (mask[~liver]).any()
+        stays_ml = np.count_nonzero(liver & (mask == 0)) * image.grid.voxel_ml
+        assert resection.remnant_ml == pytest.approx(stays_ml, rel=1e-9)
+
+
+def test_another_margin_is_what_plans_are_cut_for():
+    image, drawn = case(LESIONS[:1], COARSE)
+    narrow, wide = (plan(image, drawn, load_protocol(), wishes=Wishes(margin_mm=m)) for m in (3.0, 12.0))
+    wedges = [next(r for r in found.resections if r.name == "wedge") for found in (narrow, wide)]
+    assert wedges[0].margin_mm.low_mm >= 3.0
+    assert wedges[1].margin_mm.low_mm >= 12.0
+    assert wedges[0].remnant_ml > wedges[1].remnant_ml
+
+
+def test_no_plan_has_a_wider_margin_than_the_bound(planned):
+    assert isinstance(planned.upper, UpperBound)
+    keeping = [r for r in planned.resections if r.flr_percent.value >= planned.protocol.limits.flr_percent]
+    assert keeping
+    assert all(r.margin_mm.value_mm <= planned.upper.margin_mm.high for r in keeping)

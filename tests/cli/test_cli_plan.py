@@ -14,7 +14,7 @@ import simple_case
 from liverplan.anatomy import Structure
 from liverplan.cli.main import run
 from liverplan.io.writing import write_segmentation, write_volume
-from liverplan.volume import Segmentation
+from liverplan.volume import Grid, Segmentation
 
 LESIONS = (simple_case.Ball((-22.0, 4.0, 36.0), 7.0), simple_case.Ball((12.0, 3.0, -30.0), 6.0))
 
@@ -220,3 +220,42 @@ def test_wrong_usage_is_status_two(capsys):
     assert run(["plan"]) == 2
     assert run(["no-such-verb"]) == 2
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_own_resections_stand_beside_proposed_ones_with_their_union_on_the_images_grid(tmp_path):
+    # Stored upside down and back to front: masks have to come back that way.
+    drawn = simple_case.masks(simple_case.grid((2.0, 2.0, 2.0)), LESIONS)
+    flip = (slice(None), slice(None, None, -1), slice(None, None, -1))
+    affine = drawn.grid.affine.copy()
+    last = [0, drawn.grid.shape[1] - 1, drawn.grid.shape[2] - 1]
+    affine[:3, 3] = drawn.grid.to_world(last)
+    affine[:3, 1:3] *= -1.0
+    grid = Grid(drawn.grid.shape, affine)
+    turned = Segmentation(grid, {s: m[flip].copy() for s, m in drawn.masks.items()})
+    write_volume(simple_case.image(grid, turned), tmp_path / "image.nii.gz")
+    write_segmentation(turned, tmp_path / "masks")
+
+    liver, points = turned.mask(Structure.LIVER), simple_case.voxels(grid)
+    (tmp_path / "plane.json").write_text(json.dumps({"point_lps_mm": [0, 0, 20], "normal_lps": [0, 0, 1]}))
+    mine = liver & (points[..., 2] <= -15.0)
+    image = nib.load(tmp_path / "image.nii.gz")
+    nib.save(nib.Nifti1Image(mine.astype(np.uint8), image.affine), tmp_path / "mine.nii.gz")
+
+    out = tmp_path / "out"
+    own = ["--resection", str(tmp_path / "plane.json"), "--resection", str(tmp_path / "mine.nii.gz")]
+    arguments = ["plan", str(tmp_path / "image.nii.gz"), "--segmentation", str(tmp_path / "masks"), "-o", str(out)]
+    assert run([*arguments, *own, "--quiet", "--no-pictures"]) == 0
+
+    report = json.loads((out / "report.json").read_text())
+    kinds = {r["name"]: r["kind"] for r in report["resections"]}
+    assert {name for name, kind in kinds.items() if kind == "given"} == {"plane", "mine", "given_combined"}
+    assert "wedges" in kinds
+    above = liver & (points[..., 2] >= 20.0)
+    for name, specimen in {"plane": above, "mine": mine, "given_combined": above | mine}.items():
+        written = nib.load(out / "resections" / f"{name}.nii.gz")
+        assert np.allclose(written.affine, image.affine, atol=1e-4)
+        assert np.array_equal(np.asarray(written.dataobj) > 0, specimen), name
+    both = next(r for r in report["resections"] if r["name"] == "given_combined")
+    assert all(m["value"] is not None for m in both["margin_mm"])
+    alone = next(r for r in report["resections"] if r["name"] == "plane")
+    assert [m["value"] is None for m in alone["margin_mm"]] == [False, True]
