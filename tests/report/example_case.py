@@ -115,7 +115,7 @@ def planned_surface_and_mask(spacing_mm: tuple[float, float, float]) -> tuple[Me
     points = masks.grid.to_world(np.stack(np.indices(masks.grid.shape), axis=-1))
     ball = np.linalg.norm(points - LESIONS[0][0], axis=-1) <= PLAN_RADIUS_MM
     specimen = ball & masks.mask(Structure.LIVER)
-    return surface_of_mask(specimen, masks.grid), specimen
+    return surface_of_mask(specimen, masks.grid), specimen.astype(np.uint8)
 
 
 def _resection() -> dict[str, Any]:

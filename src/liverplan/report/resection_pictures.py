@@ -71,9 +71,11 @@ _Specimens = list[tuple[int, Mapping[str, Any], Volume]]
 def _specimens(out_dir: Path, report: Mapping[str, Any]) -> _Specimens:
     found = []
     for rank, row in enumerate(report["resections"][:SHOWN], 1):
+        # The name alone: a report cannot point to files elsewhere.
+        path = out_dir / "resections" / Path(row["mask"]).name
         try:
-            # The name alone: a report cannot point to files elsewhere.
-            found.append((rank, row, read_file(out_dir / "resections" / Path(row["mask"]).name).canonical()))
+            if path.is_file():
+                found.append((rank, row, read_file(path).canonical()))
         except UnreadableInput:
             continue
     return found
