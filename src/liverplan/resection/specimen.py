@@ -22,8 +22,8 @@ def specimen_of(work: Workspace, level: Float32Array) -> BoolArray:
 def tidied(work: Workspace, specimen: BoolArray) -> BoolArray:
     """The specimen without loose bits, and with what it would strand.
 
-    Pieces of it that hold no lesion go back to the remnant; so does what does not reach the capsule. Pieces of remnant
-    that it cuts off go with it, unless they are large and keep a portal and a hepatic branch.
+    Pieces of it that hold no lesion go back to the remnant. Pieces of remnant that it cuts off go with it, unless they
+    are large and keep a portal and a hepatic branch.
     """
     if not specimen.any():
         return specimen
