@@ -5,22 +5,22 @@ from __future__ import annotations
 import platform
 import resource
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from liverplan import RESEARCH_USE_ONLY, __version__
 from liverplan.anatomy import Structure
 from liverplan.fresh_margin import load_cut_loss
 from liverplan.io.folder import output_folder, write_json_atomic
-from liverplan.io.images import read_image
+from liverplan.io.images import read_file, read_image
 from liverplan.io.meshes import SceneMesh, light_enough, write_glb, write_stl
 from liverplan.io.resections import read_resections
-from liverplan.io.segmentations import read_segmentation
+from liverplan.io.segmentations import ReadAhead, read_segmentation
 from liverplan.io.writing import write_mask, write_segmentation, write_slicer_segmentation
 from liverplan.liver_volume import BodySize
 from liverplan.margin import margin_region
@@ -33,6 +33,8 @@ from liverplan.surface import pooled_surface
 from liverplan.volume import Segmentation, Volume
 
 LIVER_MESH_MM = 1.5
+_Shown: TypeAlias = tuple[str, Mesh, tuple[int, int, int], float]
+"""Name, surface in LPS mm, colour and opacity of something that is shown in 3D."""
 _RECORDED_PACKAGES = ("numpy", "scipy", "SimpleITK", "scikit-image", "vtk", "monai", "torch", "nibabel", "pydicom")
 
 
@@ -77,27 +79,31 @@ def plan_case(settings: Settings, out: Path, overwrite: bool = False, progress: 
     report_progress = progress or (lambda _fraction, _stage: None)
     timings = Timings()
     started = time.time()
-    with output_folder(out, overwrite=overwrite) as folder:
+    # Beside: what needs no more than the masks. Compression and VTK leave the interpreter to the plan.
+    with output_folder(out, overwrite=overwrite) as folder, ThreadPoolExecutor(max_workers=1) as beside:
         protocol = load_protocol(settings.protocol)
         with timings.stage("read"):
             report_progress(0.0, "reading the image")
+            ahead = ReadAhead(settings.segmentation, beside) if settings.segmentation else None
             volume = read_image(settings.image, settings.series_uid, settings.modality)
         with timings.stage("segment" if settings.segmentation is None else "read masks"):
-            masks = _segmentation(settings, volume, lambda f, s: report_progress(0.05 + 0.45 * f, s))
+            masks = _segmentation(settings, volume, ahead, lambda f, s: report_progress(0.05 + 0.45 * f, s))
+        anatomy = beside.submit(_anatomy_meshes, masks, folder / "meshes")
+        given_written = beside.submit(write_segmentation, _without_lesions(masks), folder / "segmentation")
         with timings.stage("plan"):
             wishes = _wishes(settings, masks)
             result = plan(volume, masks, protocol, lambda f, s: report_progress(0.5 + 0.2 * f, s), wishes)
         record = to_record(result)
         write_json_atomic(folder / "report.json", record)
-        with ThreadPoolExecutor(max_workers=1) as pool:
-            # Compressing masks leaves the interpreter free: meshes and pictures are made meanwhile.
-            masks_written = pool.submit(_write_masks, result, folder)
-            with timings.stage("meshes"):
-                report_progress(0.7, "building meshes")
-                write_meshes(result, folder / "meshes")
-            _draw(settings, result, record, folder, timings, report_progress)
-            with timings.stage("write masks"):
-                masks_written.result()
+        planned_written = beside.submit(_write_planned_masks, result, folder)
+        with timings.stage("meshes"):
+            report_progress(0.7, "building meshes")
+            scene = [*anatomy.result(), *_meshes(_planned_surfaces(result), folder / "meshes")]
+            write_glb(folder / "meshes" / "scene.glb", scene)
+        _draw(settings, result, record, folder, timings, report_progress)
+        with timings.stage("write masks"):
+            given_written.result()
+            planned_written.result()
         with timings.stage("report"):
             report_progress(0.95, "writing the report")
             _write_report(folder)
@@ -106,21 +112,10 @@ def plan_case(settings: Settings, out: Path, overwrite: bool = False, progress: 
     return result
 
 
-def write_meshes(result: Plan, folder: Path) -> None:
-    """Write STL files of every structure, each lesion and the margin region, and one scene.glb."""
-    folder.mkdir(parents=True, exist_ok=True)
-    scene = []
-    for name, mesh, rgb, opacity in _surfaces(result):
-        light = light_enough(mesh)
-        write_stl(folder / f"{name}.stl", light)
-        scene.append(SceneMesh(name, light, rgb, opacity))
-    write_glb(folder / "scene.glb", scene)
-
-
-def _segmentation(settings: Settings, volume: Volume, progress: Progress) -> Segmentation:
+def _segmentation(settings: Settings, volume: Volume, ahead: ReadAhead | None, progress: Progress) -> Segmentation:
     if settings.segmentation is not None:
         progress(0.0, "reading the masks")
-        return read_segmentation(settings.segmentation, volume.grid)
+        return read_segmentation(settings.segmentation, volume.grid, ahead or read_file)
     from liverplan.segmentation import segment
 
     progress(0.0, "segmenting")
@@ -133,9 +128,15 @@ def _wishes(settings: Settings, masks: Segmentation) -> Wishes:
     return Wishes(settings.margin_mm, given, settings.body, load_cut_loss(settings.cut_loss))
 
 
-def _write_masks(result: Plan, folder: Path) -> None:
+def _without_lesions(masks: Segmentation) -> Segmentation:
+    """The masks that are written as they came; lesions get their ids from the plan."""
+    return replace(masks, masks={s: m for s, m in masks.masks.items() if s != Structure.LESIONS})
+
+
+def _write_planned_masks(result: Plan, folder: Path) -> None:
     segmentation = result.segmentation
-    write_segmentation(segmentation, folder / "segmentation")
+    lesions = replace(segmentation, masks={s: m for s, m in segmentation.masks.items() if s == Structure.LESIONS})
+    write_segmentation(lesions, folder / "segmentation")
     write_slicer_segmentation(segmentation, folder / "segmentation.seg.nrrd")
     for found in result.resections:
         write_mask(result.specimen_on_image(found), segmentation.grid, folder / "resections" / f"{found.name}.nii.gz")
@@ -158,9 +159,22 @@ def _write_report(folder: Path) -> None:
     render_report(folder)
 
 
-def _surfaces(result: Plan) -> Iterator[tuple[str, Mesh, tuple[int, int, int], float]]:
-    """Name, mesh, colour and opacity of everything that is shown in 3D; LPS mm."""
-    masks = result.segmentation.canonical()
+def _anatomy_meshes(masks: Segmentation, folder: Path) -> list[SceneMesh]:
+    return _meshes(_anatomy_surfaces(masks.canonical()), folder)
+
+
+def _meshes(surfaces: Iterable[_Shown], folder: Path) -> list[SceneMesh]:
+    """Make surfaces light, write each as an STL file, and return them for the scene."""
+    scene = []
+    for name, mesh, rgb, opacity in surfaces:
+        light = light_enough(mesh)
+        write_stl(folder / f"{name}.stl", light)
+        scene.append(SceneMesh(name, light, rgb, opacity))
+    return scene
+
+
+def _anatomy_surfaces(masks: Segmentation) -> Iterator[_Shown]:
+    """Liver and vessels, from canonical masks."""
     liver = masks.mask(Structure.LIVER)
     info = Structure.LIVER.info
     yield Structure.LIVER.value, pooled_surface(liver, masks.grid, LIVER_MESH_MM).mesh, info.rgb, info.opacity
@@ -168,16 +182,22 @@ def _surfaces(result: Plan) -> Iterator[tuple[str, Mesh, tuple[int, int, int], f
         if masks.has(structure):
             info = structure.info
             yield structure.value, surface_of_mask(masks.mask(structure), masks.grid), info.rgb, info.opacity
+
+
+def _planned_surfaces(result: Plan) -> Iterator[_Shown]:
+    """Lesions, cuts and the margin region."""
     info = Structure.LESIONS.info
     for lesion in result.lesion_map:
         yield f"lesion_{lesion.id}", lesion.surface.mesh, info.rgb, info.opacity
-    wide = result.protocol.limits.wide_margin_mm
     for found in result.resections:
         if len(found.surface.mesh.faces):
             yield f"cut_{found.name}", found.surface.mesh, CUT_RGB, 0.6
-    region = margin_region(liver, result.lesion_map.lesions, masks.grid, wide)
+    masks = result.segmentation.canonical()
+    wide = result.protocol.limits.wide_margin_mm
+    region = margin_region(masks.mask(Structure.LIVER), result.lesion_map.lesions, masks.grid, wide)
     if region.any():
-        yield "margin_shell", surface_of_mask(region, masks.grid), SHELL_RGB, 0.3
+        # On the lattice of the liver's mesh: the two coincide at the capsule.
+        yield "margin_shell", pooled_surface(region, masks.grid, LIVER_MESH_MM).mesh, SHELL_RGB, 0.3
 
 
 def _run_record(settings: Settings, result: Plan, timings: Timings, started: float) -> dict[str, Any]:

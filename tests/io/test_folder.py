@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -163,6 +164,24 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     write_bytes_atomic(path, b"new")
     assert path.read_bytes() == b"new"
     assert [p.name for p in tmp_path.iterdir()] == ["a.bin"]
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])
+def test_a_file_has_the_permissions_that_the_user_gives_new_files(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        write_bytes_atomic(tmp_path / "a.bin", b"new")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.bin").stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+def test_files_written_by_many_threads_leave_the_umask_alone(tmp_path: Path) -> None:
+    before = _umask()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: write_bytes_atomic(tmp_path / f"{n}.bin", b"new"), range(400)))
+    assert _umask() == before
+    assert {p.stat().st_mode & 0o777 for p in tmp_path.iterdir()} == {0o666 & ~before}
 
 
 def test_json_has_no_nan(tmp_path: Path) -> None:

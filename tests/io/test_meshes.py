@@ -156,3 +156,15 @@ def test_thin_vessels_keep_their_volume_when_made_lighter() -> None:
     tube = np.hypot(i - 30 - 10 * np.sin(k / 20), j - 30) <= 3
     vessel = surface_of_mask(tube, grid)
     assert light_enough(vessel, 100_000).volume_ml == pytest.approx(vessel.volume_ml, rel=0.005)
+
+
+def test_thin_vessels_reach_the_size_asked_for_and_stay_whole() -> None:
+    """Decimation takes volume off ten thin tubes; the surface is given it back instead of more triangles."""
+    grid = Grid.from_spacing((20, 200, 60), (0.8, 0.8, 0.8))
+    i, j, _ = np.indices(grid.shape)
+    tubes = surface_of_mask(np.hypot(i - 10, j % 20 - 10) <= 2, grid)
+    limit = 84 + 50 * len(tubes.faces) // 5
+    light = light_enough(tubes, limit)
+    assert 84 + 50 * len(light.faces) <= limit
+    assert light.volume_ml == pytest.approx(tubes.volume_ml, rel=0.005)
+    assert len(np.unique(np.floor(light.vertices_lps_mm[:, 1] / 16.0))) == 10

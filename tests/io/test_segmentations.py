@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nibabel
@@ -12,7 +13,7 @@ import SimpleITK as sitk
 
 from liverplan.anatomy import Structure
 from liverplan.errors import GeometryMismatch, InputError, SegmentationRefused, UnreadableInput
-from liverplan.io.segmentations import read_segmentation
+from liverplan.io.segmentations import ReadAhead, read_segmentation
 from liverplan.io.slicer import structure_of
 from liverplan.io.writing import write_segmentation, write_slicer_segmentation
 from liverplan.volume import Grid, Segmentation
@@ -76,6 +77,22 @@ def test_a_folder_of_masks_is_read_as_drawn(tmp_path: Path) -> None:
         assert np.array_equal(got, array), name
     assert segmentation.origin == "given"
     assert segmentation.notes == ()
+
+
+def test_masks_read_ahead_are_those_that_are_read_in_turn(tmp_path: Path) -> None:
+    path = folder(tmp_path / "m", spleen=ball((5, 5, 5), 2).astype(np.uint8))
+    with ThreadPoolExecutor(2) as pool:
+        ahead = read_segmentation(path, GRID, ReadAhead(path, pool))
+    in_turn = read_segmentation(path, GRID)
+    assert ahead.notes == in_turn.notes
+    assert all(np.array_equal(ahead.masks[s], m) for s, m in in_turn.masks.items())
+
+
+def test_what_is_wrong_with_a_mask_is_said_when_it_was_read_ahead(tmp_path: Path) -> None:
+    path = folder(tmp_path / "m")
+    (path / "lesions.nii.gz").write_bytes((path / "lesions.nii.gz").read_bytes()[:200])
+    with ThreadPoolExecutor(1) as pool, pytest.raises(UnreadableInput, match="lesions"):
+        read_segmentation(path, GRID, ReadAhead(path, pool))
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".mha"])

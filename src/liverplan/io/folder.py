@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -83,16 +84,16 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
     """A binary file that takes the name `path` when the block ends well. Raises OutputError, ResourceError."""
     path = Path(path)
     with writing(path):
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
+        # Opened with the user's own permissions: asking for the umask would change it for files of other threads.
+        partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
         try:
-            with os.fdopen(handle, "wb") as file:
+            with partial.open("xb") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            Path(name).chmod(0o666 & ~_umask())
-            Path(name).replace(path)
+            partial.replace(path)
         finally:
-            Path(name).unlink(missing_ok=True)
+            partial.unlink(missing_ok=True)
 
 
 def write_bytes_atomic(path: Path, content: bytes) -> None:
@@ -164,7 +165,7 @@ def _move_up(work: Path, path: Path) -> None:
 
 
 def _umask() -> int:
-    """The process's umask: temporary files are private, results follow the user's habit."""
+    """The process's umask: temporary folders are private, results follow the user's habit. For one thread at a time."""
     current = os.umask(0)
     os.umask(current)
     return current

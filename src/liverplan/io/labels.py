@@ -41,6 +41,6 @@ def label_values(labels: Mask) -> list[int]:
 
 def one_value_or_many(labels: Mask, structure: Structure) -> Mask:
     """Lesions keep a value per lesion when there are several; every other mask becomes 0 and 1."""
-    if structure is Structure.LESIONS and len(label_values(labels)) > 1:
+    if labels.max() <= 1 or (structure is Structure.LESIONS and len(label_values(labels)) > 1):
         return labels
     return (labels > 0).view(np.uint8)

@@ -6,7 +6,8 @@ lesions and the vessels inside it. Nothing is guessed from a name that is not kn
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import TypeAlias
 
@@ -22,6 +23,7 @@ from liverplan.io.venous import split_venous_system
 from liverplan.volume import AnyArray, Grid, Reorientation, Segmentation, Volume
 
 Masks: TypeAlias = dict[Structure, Mask]
+Reader: TypeAlias = Callable[[Path], Volume]
 
 LABEL_MAP = {
     1: Structure.LIVER,
@@ -49,8 +51,20 @@ ACCEPTED = (
 )
 
 
-def read_segmentation(path: Path, grid: Grid) -> Segmentation:
-    """Read the masks at `path` onto `grid`, the image's grid.
+class ReadAhead:
+    """The mask files of a folder, read by other threads while something else is read."""
+
+    def __init__(self, path: Path, pool: Executor) -> None:
+        self._reading = {file: pool.submit(read_file, file) for file in _known_files(path)}
+
+    def __call__(self, file: Path) -> Volume:
+        """What `read_file` says of a file, now or earlier; each is handed out once."""
+        reading = self._reading.pop(file, None)
+        return read_file(file) if reading is None else reading.result()
+
+
+def read_segmentation(path: Path, grid: Grid, read: Reader = read_file) -> Segmentation:
+    """Read the masks at `path` onto `grid`, the image's grid. `read` reads a file: `read_file`, or a ReadAhead.
 
     A mask stored in another voxel order with the same voxel positions is turned, never resampled. An empty lesion mask
     stays in `masks` (looked at, none found); an absent one is not there. `notes` holds what the reader must know.
@@ -61,7 +75,7 @@ def read_segmentation(path: Path, grid: Grid) -> Segmentation:
     if not path.exists():
         raise UnreadableInput("the segmentation does not exist", got=str(path), wanted=ACCEPTED, do="Check the path.")
     if path.is_dir():
-        found, notes = _read_folder(path, grid)
+        found, notes = _read_folder(path, grid, read)
         return completed(grid, found, notes, touching=False)
     if path.name.lower().endswith(".dcm") or _is_dicom(path):
         raise _not_dicom_seg(path)
@@ -81,7 +95,18 @@ def on_grid(volume: Volume, grid: Grid, what: str) -> AnyArray:
     return here.undo(there.apply(volume.array))
 
 
-def _read_folder(folder: Path, grid: Grid) -> tuple[Masks, list[str]]:
+def _known_files(path: Path) -> list[Path]:
+    """The files of a folder that its masks are read from, without a word on what is wrong with it."""
+    if not path.is_dir():
+        return []
+    try:
+        files = _mask_files(path)
+    except (LiverplanError, OSError):
+        return []
+    return [file for stem, file in files.items() if stem in NAMES or stem in SEGMENTS or stem == VENOUS_SYSTEM]
+
+
+def _read_folder(folder: Path, grid: Grid, read: Reader) -> tuple[Masks, list[str]]:
     files = _mask_files(folder)
     masks: Masks = {}
     notes: list[str] = []
@@ -93,10 +118,10 @@ def _read_folder(folder: Path, grid: Grid) -> tuple[Masks, list[str]]:
     for stem, structure in NAMES.items():
         if stem in files:
             _require_new(structure, masks, files[stem])
-            masks[structure] = _read_mask(files[stem], grid, structure)
-    _add_segments(files, grid, masks)
+            masks[structure] = _read_mask(files[stem], grid, structure, read)
+    _add_segments(files, grid, masks, read)
     if VENOUS_SYSTEM in files:
-        _add_venous_system(files[VENOUS_SYSTEM], grid, masks, notes)
+        _add_venous_system(files[VENOUS_SYSTEM], grid, masks, notes, read)
     if Structure.LIVER not in masks:
         raise _no_liver(f"{folder} with {', '.join(p.name for p in files.values()) or 'no masks'}")
     return masks, notes
@@ -126,33 +151,31 @@ def _require_new(structure: Structure, masks: Mapping[Structure, Mask], path: Pa
         )
 
 
-def _read_mask(path: Path, grid: Grid, structure: Structure) -> Mask:
-    labels = as_labels(
-        on_grid(read_file(path), grid, path.name), path.name, 8 if structure is Structure.COUINAUD else 255
-    )
+def _read_mask(path: Path, grid: Grid, structure: Structure, read: Reader) -> Mask:
+    labels = as_labels(on_grid(read(path), grid, path.name), path.name, 8 if structure is Structure.COUINAUD else 255)
     return labels if structure is Structure.COUINAUD else one_value_or_many(labels, structure)
 
 
-def _add_segments(files: Mapping[str, Path], grid: Grid, masks: Masks) -> None:
+def _add_segments(files: Mapping[str, Path], grid: Grid, masks: Masks, read: Reader) -> None:
     found = {stem: n for stem, n in SEGMENTS.items() if stem in files}
     if not found:
         return
     _require_new(Structure.COUINAUD, masks, files[next(iter(found))])
     couinaud = np.zeros(grid.shape, dtype=np.uint8, order="F")
     for stem, n in found.items():
-        labels = as_labels(on_grid(read_file(files[stem]), grid, files[stem].name), files[stem].name)
+        labels = as_labels(on_grid(read(files[stem]), grid, files[stem].name), files[stem].name)
         couinaud[labels > 0] = n
     masks[Structure.COUINAUD] = couinaud
 
 
-def _add_venous_system(path: Path, grid: Grid, masks: Masks, notes: list[str]) -> None:
+def _add_venous_system(path: Path, grid: Grid, masks: Masks, notes: list[str], read: Reader) -> None:
     """Vena cava and hepatic veins in one file: split, unless both are given apart as well."""
     if Structure.HEPATIC_VEINS in masks and Structure.VENA_CAVA in masks:
         notes.append(f"{path.name} was not used: vena cava and hepatic veins are given apart.")
         return
     if Structure.LIVER not in masks:
         return
-    venous = as_labels(on_grid(read_file(path), grid, path.name), path.name) > 0
+    venous = as_labels(on_grid(read(path), grid, path.name), path.name) > 0
     split = split_venous_system(venous, masks[Structure.LIVER] > 0, grid)
     masks.setdefault(Structure.VENA_CAVA, split.vena_cava.view(np.uint8))
     masks.setdefault(Structure.HEPATIC_VEINS, split.hepatic_veins.view(np.uint8))

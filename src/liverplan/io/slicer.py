@@ -209,9 +209,11 @@ def _layers(segmentation: Segmentation, structures: Sequence[Structure]) -> dict
 
 
 def _plane(segmentation: Segmentation, drawn: Sequence[tuple[int, _Entry]], k: int) -> npt.NDArray[np.uint8]:
-    plane = np.zeros(segmentation.grid.shape[:2], dtype=np.uint8)
+    plane = np.zeros(segmentation.grid.shape[:2], dtype=np.uint8, order="F")
     for label, entry in drawn:
         mask = segmentation.masks[entry.structure][:, :, k]
+        if mask.max() == 0:
+            continue
         plane[mask > 0 if entry.value_in_mask is None else mask == entry.value_in_mask] = label
     return plane
 
