@@ -13,6 +13,7 @@ from liverplan.anatomy import VESSELS, Structure
 from liverplan.errors import UnreadableInput
 from liverplan.io.images import read_file
 from liverplan.io.meshes import light_enough, read_stl, write_stl
+from liverplan.mesh import Mesh, surface_of_mask
 from liverplan.report import rendering, scene
 from liverplan.report.camera import Camera, standard_camera
 from liverplan.report.drawing import Canvas
@@ -20,7 +21,6 @@ from liverplan.report.figures import CUT_RGB, FOLDER, SPECIMEN_RGB, WITNESS_RGB,
 from liverplan.report.rendering import Part, rendered
 from liverplan.report.slices import PLANES, Plane, View, outline, slice_canvas
 from liverplan.report.wording import interval, mm, plan_title, set_by
-from liverplan.surface import pooled_surface
 from liverplan.volume import AnyArray, Grid, Segmentation, Volume
 
 SHOWN = 3
@@ -108,7 +108,7 @@ def _is_anatomy(name: str) -> bool:
 def _own_parts(out_dir: Path, folder: Path, rank: int, row: Mapping[str, Any], mask: Volume) -> list[Part]:
     """The specimen's surface, made here, and the cut of OUT/meshes."""
     path = folder / f"specimen_{rank}.stl"
-    mesh = light_enough(pooled_surface(mask.array > 0, mask.grid, SPECIMEN_MESH_MM).mesh)
+    mesh = light_enough(_to_look_at(mask))
     if mesh.is_empty:
         return []
     write_stl(path, mesh)
@@ -119,6 +119,16 @@ def _own_parts(out_dir: Path, folder: Path, rank: int, row: Mapping[str, Any], m
     except UnreadableInput:
         return parts
     return parts if surface.is_empty else [*parts, Part(f"cut_{rank}", cut, surface, CUT_RGB, _CUT)]
+
+
+def _to_look_at(mask: Volume) -> Mesh:
+    """A mask's surface from every so many voxels: a picture needs no more."""
+    step = [max(1, round(SPECIMEN_MESH_MM / s)) for s in mask.grid.spacing_mm]
+    coarse = mask.array[tuple(slice(None, None, n) for n in step)] > 0
+    affine = mask.grid.affine.copy()
+    affine[:3, :3] = affine[:3, :3] * np.array(step)
+    i, j, k = coarse.shape
+    return surface_of_mask(coarse, Grid((i, j, k), affine))
 
 
 def _view_figure(out_dir: Path, rank: int, row: Mapping[str, Any], view: str, camera: Camera, pixels: Any) -> Figure:
