@@ -131,7 +131,7 @@ def test_a_lesion_that_stays_behind_hides_the_least_margin() -> None:
 def test_the_fresh_margin_is_marked_illustrative_and_never_certain() -> None:
     words = plain(page())
     assert words.index("Illustrative") < words.index("CUSA 4.5 mm 0.0 to 9.0 14 %")
-    assert "is at least > 99 %" in words
+    assert "P(every margin \N{GREATER-THAN OR EQUAL TO} 7 mm), a lower bound: > 99 %" in words
 
 
 def test_branches_are_named_or_it_says_why_not() -> None:
