@@ -100,10 +100,11 @@ def plan_case(settings: Settings, out: Path, overwrite: bool = False, progress: 
             report_progress(0.7, "building meshes")
             scene = [*anatomy.result(), *_meshes(_planned_surfaces(result), folder / "meshes")]
             write_glb(folder / "meshes" / "scene.glb", scene)
-        _draw(settings, result, record, folder, timings, report_progress)
         with timings.stage("write masks"):
             given_written.result()
             planned_written.result()
+        # Pictures show the written specimens.
+        _draw(settings, result, record, folder, timings, report_progress)
         with timings.stage("report"):
             report_progress(0.95, "writing the report")
             _write_report(folder)
