@@ -129,7 +129,7 @@ class Plan:
         turn = Reorientation.to_lps(self.volume.grid)
         whole = turn.grid(self.volume.grid)
         start = np.rint(whole.to_index(self.workspace.grid.origin_lps_mm)).astype(int)
-        mask = np.zeros(whole.shape, dtype=np.uint8)
+        mask = np.zeros(whole.shape, dtype=np.uint8, order="F")
         box = tuple(slice(a, a + n) for a, n in zip(start, resection.specimen.shape, strict=True))
         mask[box] = resection.specimen
         return turn.undo(mask)
@@ -387,7 +387,9 @@ def _with_ids(segmentation: Segmentation, canonical_labels: LabelArray) -> Segme
     """The segmentation with each lesion's id as its label; `canonical_labels` are stored in canonical order."""
     if Structure.LESIONS not in segmentation.masks:
         return segmentation
-    labels = Reorientation.to_lps(segmentation.grid).undo(np.minimum(canonical_labels, 255).astype(np.uint8))
+    if canonical_labels.dtype != np.uint8:
+        canonical_labels = np.minimum(canonical_labels, 255).astype(np.uint8)
+    labels = Reorientation.to_lps(segmentation.grid).undo(canonical_labels)
     masks = {**segmentation.masks, Structure.LESIONS: labels}
     return Segmentation(segmentation.grid, masks, segmentation.origin, segmentation.model, segmentation.notes)
 
