@@ -77,6 +77,14 @@ class TreeLoss:
         """The margin at which each cell loses this tree, for a set of lesions (row numbers); (N,)."""
         return np.asarray(self.path_mm[lesions].min(axis=0)[self.node])
 
+    def witness(self, lesion: Lesion, node: int) -> tuple[FloatArray, FloatArray]:
+        """What a node's clearance runs between, LPS mm: points on the lesion and on the vessel's wall, (3,) each."""
+        centre = self.tree.points_lps_mm[node]
+        on_lesion = lesion.surface.nearest_vertex(centre)
+        towards = on_lesion - centre
+        gap = max(float(np.linalg.norm(towards)), 1e-9)
+        return on_lesion, centre + towards * min(1.0, float(self.tree.radius_mm[node]) / gap)
+
 
 @dataclass(frozen=True)
 class LossField:
@@ -369,10 +377,7 @@ def _vessel_limit(field: LossField, tree_loss: TreeLoss, rows: list[int], cell: 
     served_by = tree_loss.node[cell]
     row = rows[int(tree_loss.path_mm[rows, served_by].argmin())]
     node = int(tree_loss.path_node[row, served_by])
-    centre = tree_loss.tree.points_lps_mm[node]
-    on_lesion = field.lesions[row].surface.nearest_vertex(centre)
-    towards = on_lesion - centre
-    wall = centre + towards * min(1.0, tree_loss.tree.radius_mm[node] / max(float(np.linalg.norm(towards)), 1e-9))
+    on_lesion, wall = tree_loss.witness(field.lesions[row], node)
     return Limit("vessel", tree_loss.tree.structure, (as_point(on_lesion), as_point(wall)))
 
 

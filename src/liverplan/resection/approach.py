@@ -7,7 +7,8 @@ from scipy.ndimage import map_coordinates, minimum_filter
 
 from liverplan.resection.sparing import kept_clear
 from liverplan.resection.workspace import LATTICE_MM, Float32Array, Target, Workspace, cut_off
-from liverplan.volume import BoolArray, FloatArray
+from liverplan.surface import Solid
+from liverplan.volume import FloatArray
 
 DIRECTIONS = 256
 OPENING_DEG = 12.0
@@ -117,8 +118,14 @@ class _Costs:
         self._points = cells.points_lps_mm[sample]
         self._ml = cells.volume_ml[sample] * (cells.liver_ml / cells.volume_ml[sample].sum())
         self._taken = work.field.distance_mm[rows][:, sample].min(axis=0) <= margin_mm
+        liver = Solid(work.liver, work.grid)
         self._trees = [
-            (t.tree, t.node[sample], t.clearance_mm[rows].min(axis=0) <= margin_mm, _inside(work, t.tree.points_lps_mm))
+            (
+                t.tree,
+                t.node[sample],
+                t.clearance_mm[rows].min(axis=0) <= margin_mm,
+                liver.contains(t.tree.points_lps_mm),
+            )
             for t in work.trees
         ]
 
@@ -160,11 +167,3 @@ class _Costs:
 def _at(work: Workspace, level: Float32Array, points: FloatArray) -> FloatArray:
     """The level set at points (N, 3)."""
     return np.asarray(map_coordinates(level, work.lattice.index(points).T, order=1, mode="nearest"))
-
-
-def _inside(work: Workspace, points: FloatArray) -> BoolArray:
-    index = np.rint(work.grid.to_index(points)).astype(int)
-    within = ((index >= 0) & (index < work.liver.shape)).all(axis=1)
-    inside = np.zeros(len(points), dtype=np.bool_)
-    inside[within] = work.liver[tuple(index[within].T)]
-    return inside

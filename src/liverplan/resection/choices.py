@@ -10,7 +10,7 @@ from liverplan.anatomy import Structure
 from liverplan.distance import distance_between
 from liverplan.margin import TreeLoss
 from liverplan.quantity import Distance
-from liverplan.resection.workspace import Workspace, cut_off
+from liverplan.resection.workspace import Workspace, cut_off, topmost
 
 LEAST_DIAMETER_MM = 2.0
 """Thinner vessels are sealed without a decision (clinical reference 3.1, class D)."""
@@ -43,7 +43,7 @@ def vessel_choices(work: Workspace, row: int, wide_margin_mm: float) -> tuple[Ve
 def _in_tree(work: Workspace, tree: TreeLoss, row: int, wide_margin_mm: float) -> list[VesselChoice]:
     parent, clearance = tree.tree.parent, tree.clearance_mm[row]
     near = clearance <= wide_margin_mm
-    first = near & ~np.where(parent >= 0, cut_off(parent, near)[parent], False)
+    first = topmost(parent, near)
     cells = work.field.cells
     names = work.names_of(tree)
     lesion = work.field.lesions[row]
@@ -53,10 +53,7 @@ def _in_tree(work: Workspace, tree: TreeLoss, row: int, wide_margin_mm: float) -
         start[node] = True
         along = np.flatnonzero(cut_off(parent, start) & near)
         nearest = int(along[clearance[along].argmin()])
-        centre = tree.tree.points_lps_mm[nearest]
-        on_lesion = lesion.surface.nearest_vertex(centre)
-        gap = max(float(np.linalg.norm(on_lesion - centre)), 1e-9)
-        wall = centre + (on_lesion - centre) * min(1.0, float(tree.tree.radius_mm[nearest]) / gap)
+        on_lesion, wall = tree.witness(lesion, nearest)
         error = (work.error.lesion_mm, work.error.vessel_mm)
         choices.append(
             VesselChoice(

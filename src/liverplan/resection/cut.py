@@ -129,10 +129,7 @@ def vessel_margin(work: Workspace, row: int, stays: tuple[BoolArray, ...]) -> tu
         node = int(clearance.argmin())
         if best is not None and clearance[node] >= best[0].value_mm:
             continue
-        centre = tree.tree.points_lps_mm[node]
-        start = lesion.surface.nearest_vertex(centre)
-        gap = max(float(np.linalg.norm(start - centre)), 1e-9)
-        wall = centre + (start - centre) * min(1.0, float(tree.tree.radius_mm[node]) / gap)
+        start, wall = tree.witness(lesion, node)
         error = (work.error.lesion_mm, work.error.vessel_mm)
         best = distance_between(float(clearance[node]), start, wall, work.grid, error), tree.tree.structure
     return best

@@ -14,7 +14,8 @@ from liverplan.probability import p_at_least
 from liverplan.protocol import Limits
 from liverplan.quantity import Distance, Measured, Quantity, Unknown
 from liverplan.resection.cut import CutMargin, CutSurface, cut_surface, parenchymal_margin, vessel_margin
-from liverplan.resection.workspace import Workspace, cut_off
+from liverplan.resection.workspace import Workspace, cut_off, topmost
+from liverplan.surface import Solid
 from liverplan.volume import BoolArray, FloatArray, border, bounding_box
 
 WALL_ERROR_MM = 1.0
@@ -245,10 +246,7 @@ def _divided(
     if edge is None:
         return [np.zeros(len(points), dtype=np.bool_) for _ in shifts_mm]
     distance = edge.query(points, workers=-1)[0]
-    index = np.rint(work.grid.to_index(points)).astype(int)
-    within = ((index >= 0) & (index < specimen.shape)).all(axis=1)
-    inside = np.zeros(len(points), dtype=np.bool_)
-    inside[within] = specimen[tuple(index[within].T)]
+    inside = Solid(specimen, work.grid).contains(points)
     # The specimen ends half a voxel beyond its outermost voxel centres.
     outside_mm = np.where(inside, -distance, distance) - 0.5 * min(work.grid.spacing_mm)
     return [outside_mm - tree.tree.radius_mm <= shift for shift in shifts_mm]
@@ -263,7 +261,7 @@ def _all_vessels(work: Workspace, divided_at: list[list[BoolArray]]) -> tuple[Di
 def _vessels(work: Workspace, tree: TreeLoss, divided: BoolArray) -> list[DividedVessel]:
     """The branches of one tree that the cut meets first on the way from the root."""
     parent = tree.tree.parent
-    first = divided & ~np.where(parent >= 0, cut_off(parent, divided)[parent], False)
+    first = topmost(parent, divided)
     names = work.names_of(tree)
     found = [
         DividedVessel(

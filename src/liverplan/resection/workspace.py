@@ -177,3 +177,8 @@ def cut_off(parent: IntArray, divided: BoolArray) -> BoolArray:
         lost |= lost[..., above]
         above = above[above]
     return lost
+
+
+def topmost(parent: IntArray, nodes: BoolArray) -> BoolArray:
+    """Of some nodes (nodes,) those that no other of them lies above, on the way from the root."""
+    return np.asarray(nodes & ~np.where(parent >= 0, cut_off(parent, nodes)[parent], False))
