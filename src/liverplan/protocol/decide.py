@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from liverplan.protocol.model import (
@@ -23,9 +23,9 @@ from liverplan.protocol.model import (
     Protocol,
     Verdict,
 )
-from liverplan.protocol.reading import Measures, Reading, Value, reading_of, readings, value_to_json
+from liverplan.protocol.reading import Measures, Reading, Record, Value, is_known, reading_of, readings, value_to_json
 from liverplan.protocol.vocabulary import MEASURES, TERMS, Term
-from liverplan.protocol.wording import limit_text, requirement, value_text
+from liverplan.protocol.wording import limit_text, requirement, statement_text, value_text
 from liverplan.quantity import Quantity, Unknown
 
 Known = Mapping[str, Reading]
@@ -35,7 +35,9 @@ Known = Mapping[str, Reading]
 class Finding:
     """What one check came to.
 
-    term: the name whose value is shown. required: the limit in words. missing: what to obtain before it can be decided.
+    term: the name whose value is shown. required: the limit in words. evidence: sentences, first what was read.
+    missing: what to obtain before it can be decided. read: every name that the outcome rests on. outranked: what
+    software had measured where a recorded statement decided instead, by name.
     """
 
     outcome: Outcome
@@ -46,20 +48,31 @@ class Finding:
     required: str
     evidence: tuple[str, ...]
     missing: tuple[str, ...] = ()
+    read: tuple[str, ...] = ()
+    outranked: tuple[tuple[str, Value], ...] = ()
 
     @property
     def measured(self) -> bool:
-        """True when imaging provides the value, False when the clinical record does."""
-        return TERMS[self.term].is_measure
+        """True for what imaging measures, also where a statement outranked it; False for what is only recorded."""
+        return TERMS[self.term].is_measure or bool(self.outranked)
+
+
+@dataclass(frozen=True)
+class Mention:
+    """A measure that is quoted and that decides nothing here."""
+
+    name: str
+    sentence: str
 
 
 @dataclass(frozen=True)
 class PartResult:
-    """A part of a criterion and its findings, those of the condition's first check first."""
+    """A part of a criterion and its findings, those of the condition's first check first, then what is mentioned."""
 
     part: Part
     outcome: Outcome
     findings: tuple[Finding, ...]
+    mentions: tuple[Mention, ...] = ()
 
     @property
     def decisive(self) -> tuple[Finding, ...]:
@@ -71,6 +84,10 @@ class PartResult:
         """The finding whose value and limit stand for the part."""
         return self.decisive[0]
 
+    @property
+    def evidence(self) -> str:
+        return _evidence([self])
+
 
 @dataclass(frozen=True)
 class CriterionResult:
@@ -78,7 +95,7 @@ class CriterionResult:
 
     criterion: Criterion
     parts: tuple[PartResult, ...]
-    mentions: tuple[str, ...] = ()
+    mentions: tuple[Mention, ...] = ()
 
     @property
     def outcome(self) -> Outcome:
@@ -93,8 +110,7 @@ class CriterionResult:
     @property
     def evidence(self) -> str:
         """Sentences of the parts that made the outcome what it is, then what is only mentioned."""
-        decisive = [finding for part in self.parts if part.outcome is self.outcome for finding in part.decisive]
-        return _text([*(sentence for finding in decisive for sentence in finding.evidence), *self.mentions])
+        return _evidence([part for part in self.parts if part.outcome is self.outcome], self.mentions)
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -132,10 +148,11 @@ class Decision:
         }
 
 
-def decide(protocol: Protocol, measures: Measures, clinical: Mapping[str, object] | None = None) -> Decision:
+def decide(protocol: Protocol, measures: Measures, clinical: Record | None = None) -> Decision:
     """Every criterion of the protocol on what was measured and recorded; what is absent is unknown.
 
-    measures: values in the units of `vocabulary.MEASURES`. clinical: the record's fields by name.
+    measures: values in the units of `vocabulary.MEASURES`. clinical: the record's fields by name, each a value or a
+    Reading whose note says who stated it and when.
     Raises ValueError for a measure outside the vocabulary, ClinicalError for a field that cannot be used.
     """
     known = readings(measures, clinical or {})
@@ -157,22 +174,26 @@ def any_of(outcomes: Sequence[Outcome]) -> Outcome:
 
 
 def _decide_criterion(criterion: Criterion, known: Known) -> CriterionResult:
-    parts = tuple(PartResult(part, *_evaluate(part.condition, known)) for part in criterion.parts)
-    return CriterionResult(criterion, parts, tuple(_mention(MEASURES[name], known) for name in criterion.mention))
+    parts = tuple(
+        PartResult(part, *_evaluate(part.condition, known), _mentions(part.mention, known)) for part in criterion.parts
+    )
+    return CriterionResult(criterion, parts, _mentions(criterion.mention, known))
 
 
-def _mention(term: Term, known: Known) -> str:
-    return f"{value_text(term, reading_of(known, term))}; reported, not decided on."
+def _mentions(names: Sequence[str], known: Known) -> tuple[Mention, ...]:
+    return tuple(Mention(name, _mention(MEASURES[name], reading_of(known, MEASURES[name]))) for name in names)
+
+
+def _mention(term: Term, reading: Reading) -> str:
+    tail = "" if isinstance(reading.value, Unknown) else "; reported, not decided on"
+    return f"{value_text(term, reading)}{tail}."
 
 
 def _evaluate(condition: Condition, known: Known) -> tuple[Outcome, tuple[Finding, ...]]:
     """The outcome and the findings of the conditions that produced it."""
-    if isinstance(condition, NumberCheck):
-        finding = _check_number(condition, known)
-    elif isinstance(condition, FactCheck):
-        finding = _check_fact(condition, known)
-    else:
+    if isinstance(condition, (AllOf, AnyOf)):
         return _evaluate_group(condition, known)
+    finding = _check(condition, known)
     return finding.outcome, (finding,)
 
 
@@ -182,6 +203,26 @@ def _evaluate_group(group: AllOf | AnyOf, known: Known) -> tuple[Outcome, tuple[
     outcome = combine([result for result, _ in results])
     # Only branches that share the outcome explain it: a branch that failed asks for nothing any more.
     return outcome, tuple(finding for result, findings in results if result is outcome for finding in findings)
+
+
+def _check(check: NumberCheck | FactCheck, known: Known) -> Finding:
+    """A check; where a statement outranks what was measured, decided by it, with the measures quoted beside it."""
+    if not is_known(known, check.outranked_by):
+        return _check_read(check, known)
+    finding = _check_read(check.on_statement(), known)
+    stated = TERMS[check.outranked_by]
+    measured = [(term, reading_of(known, term)) for term in check.terms]
+    limit = check.limit if isinstance(check, NumberCheck) else None
+    said = statement_text((stated, reading_of(known, stated)), measured, limit)
+    outranked = tuple((term.name, reading.value) for term, reading in measured)
+    read = (*finding.read, *(name for name, _ in outranked))
+    return replace(finding, evidence=(f"{said}.", *finding.evidence[1:]), read=read, outranked=outranked)
+
+
+def _check_read(check: NumberCheck | FactCheck, known: Known) -> Finding:
+    finding = _check_number(check, known) if isinstance(check, NumberCheck) else _check_fact(check, known)
+    read = tuple(name for term in check.terms for name in (term.name, *reading_of(known, term).basis))
+    return replace(finding, read=read)
 
 
 def _check_fact(check: FactCheck, known: Known) -> Finding:
@@ -195,9 +236,9 @@ def _check_fact(check: FactCheck, known: Known) -> Finding:
 
 def _fact_outcome(check: FactCheck, reading: Reading, term: Term, known: Known) -> tuple[Outcome, str, tuple[str, ...]]:
     if isinstance(reading.value, Unknown):
-        return Outcome.UNDETERMINED, check.if_unknown, _to_obtain(term, known)
+        return Outcome.UNDETERMINED, check.if_unknown, _alternatives(_to_obtain(term, known), check)
     if reading.value in check.open_values:
-        return Outcome.UNDETERMINED, check.open_because, (term.name,)
+        return Outcome.UNDETERMINED, check.open_because, _alternatives((term.name,), check)
     return Outcome.MET if reading.value in check.accepted else Outcome.NOT_MET, "", ()
 
 
@@ -259,7 +300,15 @@ def _why_open(check: NumberCheck, low: float, high: float) -> str:
 
 
 def _missing_numbers(check: NumberCheck, known: Known) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name for term in check.terms for name in _to_obtain(term, known)))
+    """What is not known; where all is known and too vague to decide, the statement or the field to have exactly."""
+    absent = tuple(dict.fromkeys(name for term in check.terms for name in _to_obtain(term, known)))
+    vague = (check.outranked_by,) if check.outranked_by else tuple(t.name for t in check.terms if not t.is_measure)
+    return _alternatives(absent, check) or vague
+
+
+def _alternatives(names: tuple[str, ...], check: NumberCheck | FactCheck) -> tuple[str, ...]:
+    """Each name, or the statement that would do as well."""
+    return tuple(f"{name} or {check.outranked_by}" if check.outranked_by else name for name in names)
 
 
 def _to_obtain(term: Term, known: Known) -> tuple[str, ...]:
@@ -274,6 +323,15 @@ def _asked(check: NumberCheck | FactCheck, required: str, known: Known) -> str:
     """What the protocol asks for; left out while a field of the record is blank, where it would only be noise."""
     blank = all(not t.is_measure and isinstance(reading_of(known, t).value, Unknown) for t in check.terms)
     return "" if blank else f"Required: {required}."
+
+
+def _evidence(parts: Sequence[PartResult], mentions: Sequence[Mention] = ()) -> str:
+    """The parts' sentences with what they mention; nothing that decided is said not to have decided."""
+    findings = [finding for part in parts for finding in part.decisive]
+    decided_on = {name for finding in findings for name in finding.read}
+    quoted = [*(mention for part in parts for mention in part.mentions), *mentions]
+    beside = [mention.sentence for mention in quoted if mention.name not in decided_on]
+    return _text([*(sentence for finding in findings for sentence in finding.evidence), *beside])
 
 
 def _text(sentences: Sequence[str]) -> str:
@@ -302,21 +360,27 @@ def _part_json(part: PartResult) -> dict[str, Any]:
         "says": part.part.says,
         "outcome": part.outcome.value,
         **_finding_json(part.headline),
-        "evidence": _text([sentence for finding in part.decisive for sentence in finding.evidence]),
+        "evidence": part.evidence,
         "missing": list(dict.fromkeys(missing)),
     }
 
 
 def _finding_json(finding: Finding) -> dict[str, Any]:
-    """What was read, its value as report.json writes values, the limit and its unit."""
-    value = value_to_json(finding.value)
+    """What was read, its value as report.json writes values, the limit and its unit, and what a statement outranked."""
     limit: Any = finding.limit
     if isinstance(limit, tuple):
         limit = limit[0] if len(limit) == 1 else list(limit)
     return {
         "measure": finding.term,
-        "value": value["value"] if len(value) == 1 else value,
+        "value": _plain_json(finding.value),
         "limit": limit,
         "unit": finding.unit,
         "required": finding.required,
+        "outranked": [{"measure": name, "value": _plain_json(value)} for name, value in finding.outranked],
     }
+
+
+def _plain_json(value: Value) -> Any:
+    """A flag or a choice as it is, anything else as an object with its interval or its reason."""
+    written = value_to_json(value)
+    return written["value"] if len(written) == 1 else written

@@ -6,6 +6,7 @@ import hashlib
 import re
 import tomllib
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 from importlib import resources
 from pathlib import Path
@@ -116,17 +117,23 @@ def _criterion(table: Table, limits: Limits, part_blocks: Sequence[Any]) -> Crit
     identifier = table.text("id")
     table.require(_ID.match(identifier) is not None, "id", "I or E and a number, as in I7 or E10")
     table.named(f"criterion {identifier}")
+    kind = table.choice("kind", ("inclusion", "exclusion"))
+    table.require(kind[0].upper() == identifier[0], "kind", f"the kind that {identifier} stands for (I or E)")
     parts = table.tables("part", part_blocks)
     criterion = Criterion(
         id=identifier,
-        kind=table.choice("kind", ("inclusion", "exclusion")),
+        kind=kind,
         text=table.text("text"),
         source=table.text("source"),
         parts=tuple(_part(part, limits, number) for number, (part, _) in enumerate(parts, start=1)),
-        mention=tuple(_term(table, "mention", name, MEASURES).name for name in table.names("mention", required=False)),
+        mention=_mention(table),
     )
     table.finish()
     return criterion
+
+
+def _mention(table: Table) -> tuple[str, ...]:
+    return tuple(_term(table, "mention", name, MEASURES).name for name in table.names("mention", required=False))
 
 
 def _require_unique_ids(tables: Sequence[Table], criteria: Sequence[Criterion]) -> None:
@@ -138,7 +145,8 @@ def _require_unique_ids(tables: Sequence[Table], criteria: Sequence[Criterion]) 
 
 def _part(table: Table, limits: Limits, number: int) -> Part:
     table.named(f"part {number}")
-    return Part(table.text("says"), _condition(table, limits))
+    says, mention = table.text("says"), _mention(table)
+    return Part(says, _condition(table, limits), mention)
 
 
 def _condition(table: Table, limits: Limits) -> Condition:
@@ -149,12 +157,36 @@ def _condition(table: Table, limits: Limits) -> Condition:
         table.finish()
         return AllOf(conditions) if kind == "all" else AnyOf(conditions)
     at_least, at_most = _subjects(table, kind)
+    statement = _statement(table, kind, at_least[0])
+    check: NumberCheck | FactCheck
     if at_least[0].kind is Kind.NUMBER:
-        check: Condition = _number_check(table, at_least, at_most, limits)
+        check = _number_check(table, at_least, at_most, limits)
     else:
-        check = _fact_check(table, kind, at_least[0])
+        check = _fact_check(table, at_least[0])
     table.finish()
-    return check
+    return replace(check, outranked_by=statement)
+
+
+def _statement(table: Table, kind: str, subject: Term) -> str:
+    """The recorded field that outranks what is measured: of the same kind, in the same unit. Empty without one."""
+    if table.peek("outranked_by") is None:
+        return ""
+    name = table.text("outranked_by")
+    if kind == "field":
+        table.refuse(
+            "outranked_by",
+            got=f"{name!r} beside field = {subject.name!r}",
+            wanted="it beside measure or at_least: what is recorded is a statement already",
+        )
+    term = _term(table, "outranked_by", name, FIELDS)
+    if (term.kind, term.unit, term.choices) != (subject.kind, subject.unit, subject.choices):
+        wanted = f"a recorded {_in_words(subject)}, as {subject.name} is"
+        table.refuse("outranked_by", got=f"{name!r}, which is a {_in_words(term)}", wanted=wanted)
+    return name
+
+
+def _in_words(term: Term) -> str:
+    return f"{term.kind.value} in {term.unit!r}" if term.unit else term.kind.value
 
 
 def _subjects(table: Table, kind: str) -> tuple[tuple[Term, ...], tuple[Term, ...]]:
@@ -221,7 +253,7 @@ def _limit(table: Table, limits: Limits, unit: str) -> float:
     return float(getattr(limits, name))
 
 
-def _fact_check(table: Table, kind: str, term: Term) -> FactCheck:
+def _fact_check(table: Table, term: Term) -> FactCheck:
     op = table.choice("op", FACT_OPERATORS)
     accepted = _fact_values(table, "limit", term, several=op == "in")
     has_open = table.peek("open") is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TypeAlias
 
@@ -42,6 +42,8 @@ class NumberCheck:
     """A number against a limit. The truth lies above the low ends of `at_least` and below the high ends of `at_most`.
 
     A single exact measure stands in both. op: one of >=, >, <=, <. unit: of the limit and of every term.
+    outranked_by: the record's field that decides instead as soon as it is recorded. caveat: a sentence about what was
+    measured; a statement that decides comes without it.
     """
 
     at_least: tuple[str, ...]
@@ -51,6 +53,12 @@ class NumberCheck:
     unit: str
     if_unknown: str
     caveat: str = ""
+    outranked_by: str = ""
+
+    def on_statement(self) -> NumberCheck:
+        """The same limit, asked of the statement that outranks the measures."""
+        said = (self.outranked_by,)
+        return replace(self, at_least=said, at_most=said, outranked_by="", caveat="")
 
     @property
     def terms(self) -> tuple[Term, ...]:
@@ -60,7 +68,10 @@ class NumberCheck:
 
 @dataclass(frozen=True)
 class FactCheck:
-    """A flag or a choice that has to be one of `accepted`; one of `open_values` leaves it undetermined."""
+    """A flag or a choice that has to be one of `accepted`; one of `open_values` leaves it undetermined.
+
+    outranked_by, caveat: as for a number.
+    """
 
     name: str
     accepted: tuple[bool | str, ...]
@@ -68,6 +79,11 @@ class FactCheck:
     open_values: tuple[bool | str, ...] = ()
     open_because: str = ""
     caveat: str = ""
+    outranked_by: str = ""
+
+    def on_statement(self) -> FactCheck:
+        """The same values, asked of the statement that outranks the measure."""
+        return replace(self, name=self.outranked_by, outranked_by="", caveat="")
 
     @property
     def terms(self) -> tuple[Term, ...]:
@@ -93,18 +109,22 @@ Condition: TypeAlias = NumberCheck | FactCheck | AllOf | AnyOf
 
 @dataclass(frozen=True)
 class Part:
-    """One thing that a criterion asks for, in words and as a condition."""
+    """One thing that a criterion asks for, in words and as a condition.
+
+    mention: measures that the evidence quotes beside it and that decide nothing here.
+    """
 
     says: str
     condition: Condition
+    mention: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Criterion:
     """One criterion: met when all its parts are. The parts of an exclusion say what must hold not to be excluded.
 
-    text: the protocol's own wording. source: where it stands. mention: measures that the evidence quotes and that
-    decide nothing.
+    text: the protocol's own wording. source: where it stands. mention: measures that the evidence quotes whatever
+    the outcome and that decide nothing.
     """
 
     id: str

@@ -17,20 +17,29 @@ Value: TypeAlias = Quantity | Unknown | bool | str
 
 @dataclass(frozen=True)
 class Reading:
-    """A value in the unit of its term, and a sentence that the evidence quotes with it ("limited by ...")."""
+    """A value in the unit of its term, and what the evidence quotes with it.
+
+    note: of a measure, what it rests on ("limited by ..."); of a recorded field, who and when ("by radiologist,
+    2026-11-02"). basis: terms that the value was taken over from.
+    """
 
     value: Value
     note: str = ""
+    basis: tuple[str, ...] = ()
 
 
 Measures: TypeAlias = Mapping[str, Reading | Quantity | Unknown | bool]
 """Measured terms by name; the names are those of `vocabulary.MEASURES`."""
 
+Record: TypeAlias = Mapping[str, object]
+"""Recorded fields by the names of `vocabulary.FIELDS`: plain values, or Readings whose note says who and when."""
+
+_BEFORE, _NOW, _COUNTED = "liver_metastases_before_chemotherapy", "liver_metastases_current", "lesions.count"
 NOT_MEASURED = Reading(Unknown("not measured"))
 NOT_RECORDED = Reading(Unknown("not recorded"))
 
 
-def readings(measures: Measures, clinical: Mapping[str, object]) -> dict[str, Reading]:
+def readings(measures: Measures, clinical: Record) -> dict[str, Reading]:
     """Everything known, by term.
 
     Raises ValueError for a measure that the vocabulary does not have or of the wrong kind (an error of the caller),
@@ -39,8 +48,27 @@ def readings(measures: Measures, clinical: Mapping[str, object]) -> dict[str, Re
     known = {name: _measured(name, value) for name, value in measures.items()}
     for name, value in clinical.items():
         if value is not None:
-            known[name] = Reading(_recorded(name, value))
-    return known
+            known[name] = _recorded_reading(name, value)
+    return known | _before_chemotherapy(known)
+
+
+def _before_chemotherapy(known: Mapping[str, Reading]) -> dict[str, Reading]:
+    """Without chemotherapy the number before it is the number of now: the stated one, else the counted one."""
+    prior = known.get("prior_chemotherapy")
+    if prior is None or prior.value is not False or is_known(known, _BEFORE):
+        return {}
+    name = _NOW if is_known(known, _NOW) else _COUNTED
+    if name not in known:
+        return {}
+    now = known[name]
+    why = "as now, because no chemotherapy was given"
+    note = f"{why}; {now.note}" if now.note else why
+    return {_BEFORE: Reading(now.value, note, basis=(name,))}
+
+
+def is_known(known: Mapping[str, Reading], name: str) -> bool:
+    """True where a term has a value."""
+    return name in known and not isinstance(known[name].value, Unknown)
 
 
 def reading_of(known: Mapping[str, Reading], term: Term) -> Reading:
@@ -56,6 +84,11 @@ def _measured(name: str, value: Reading | Quantity | Unknown | bool) -> Reading:
     if not isinstance(reading.value, (wanted, Unknown)):
         raise ValueError(f"{name} is a {wanted.__name__} or Unknown, got {reading.value!r}")
     return reading
+
+
+def _recorded_reading(name: str, value: object) -> Reading:
+    note = value.note if isinstance(value, Reading) else ""
+    return Reading(_recorded(name, value.value if isinstance(value, Reading) else value), note)
 
 
 def _recorded(name: str, value: object) -> Value:

@@ -130,7 +130,8 @@ class Table:
     def exactly_one_of(self, keys: Sequence[str]) -> str:
         present = [key for key in keys if key in self._data]
         if len(present) != 1:
-            self.refuse(" / ".join(keys), got=" and ".join(present) or "none of them", wanted="exactly one of them")
+            where, got = (present[-1], " and ".join(present)) if present else ("", "none of them")
+            self.refuse(" / ".join(keys), got=got, wanted="exactly one of them", at=where)
         return present[0]
 
     def table(self, key: str, block: Block) -> Table:
@@ -163,9 +164,10 @@ class Table:
         if not holds:
             self.refuse(key, got=repr(self._data.get(key)), wanted=wanted)
 
-    def refuse(self, key: str, got: str, wanted: str) -> NoReturn:
-        line = self._block.line_of(key, self._data.get(key))
-        place = ", ".join(filter(None, [f"line {line}" if line else "", self._place, key]))
+    def refuse(self, key: str, got: str, wanted: str, at: str = "") -> NoReturn:
+        """Raise for `key`; the line is that of the key `at`, where this one stands on no line of its own."""
+        line = self._block.line_of(at or key, self._data.get(at or key)) or 1
+        place = ", ".join(filter(None, [f"line {line}", self._place, key]))
         raise ProtocolError(
             f"the protocol file {self._file_name} does not load: {place}",
             got=got,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from liverplan.protocol.reading import Reading
-from liverplan.protocol.vocabulary import Term
+from collections.abc import Sequence
+
+from liverplan.protocol.reading import Reading, Value
+from liverplan.protocol.vocabulary import Kind, Term
 from liverplan.quantity import Quantity, Unknown
 
 _UNIT_WORDS = {"count": "", "grade": "", "class": "", "ratio": "", "percent": " %"}
@@ -20,8 +22,35 @@ def value_text(term: Term, reading: Reading, limit: float | None = None) -> str:
     value = reading.value
     if isinstance(value, Unknown):
         return f"{term.title}: not known ({value.reason})" if term.is_measure else f"{term.title}: {value.reason}"
-    text = _quantity_text(value, term.unit, limit) if isinstance(value, Quantity) else _fact_text(value)
-    return f"{term.title}: {text}" + (f", {reading.note}" if reading.note else "")
+    return f"{term.title}: {_known_text(value, term, limit)}" + (f", {reading.note}" if reading.note else "")
+
+
+def statement_text(
+    stated: tuple[Term, Reading], software: Sequence[tuple[Term, Reading]], limit: float | None = None
+) -> str:
+    """ "Title: stated 2 (by whom and when); the software counted 13 (note)": never a statement alone."""
+    term, reading = stated
+    said = f"{term.title}: stated {_known_text(reading.value, term, limit)}{_bracketed(reading.note)}"
+    if len(software) == 1:
+        return f"{said}; the software {_software_text(*software[0], limit)}"
+    return f"{said}; the software: {'; '.join(value_text(*one, limit) for one in software)}"
+
+
+def _software_text(term: Term, reading: Reading, limit: float | None) -> str:
+    if isinstance(reading.value, Unknown):
+        return f"has no value ({reading.value.reason})"
+    verb = "found:" if term.kind is not Kind.NUMBER else "counted" if term.unit == "count" else "measured"
+    return f"{verb} {_known_text(reading.value, term, limit)}{_bracketed(reading.note)}"
+
+
+def _bracketed(note: str) -> str:
+    return f" ({note})" if note else ""
+
+
+def _known_text(value: Value, term: Term, limit: float | None) -> str:
+    if isinstance(value, Unknown):
+        raise TypeError(f"{term.name} is not known")
+    return _quantity_text(value, term.unit, limit) if isinstance(value, Quantity) else _fact_text(value)
 
 
 def requirement(limit: float | tuple[bool | str, ...], op: str = "", unit: str | None = None) -> str:
