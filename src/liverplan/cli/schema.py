@@ -9,7 +9,7 @@ import typer
 
 _FILES = {
     "report": "report/schema/report-1.json",
-    "clinical": "protocol/clinical-1.json",
+    "clinical": "clinical/schema-1.json",
     "protocol": "protocols/schema.json",
     "cohort": "cohort/cohort-1.json",
 }
