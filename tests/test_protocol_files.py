@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,26 @@ import pytest
 
 import liverplan
 from liverplan.errors import ProtocolError
-from liverplan.protocol import MEASURES, load_protocol, parse_protocol, protocol_names
+from liverplan.protocol import (
+    MEASURES,
+    Outcome,
+    Reading,
+    Verdict,
+    decide,
+    load_protocol,
+    measures_from_json,
+    measures_to_json,
+    parse_protocol,
+    protocol_names,
+)
+from liverplan.protocol.model import AllOf, AnyOf, Condition, FactCheck, NumberCheck
 from liverplan.protocol.vocabulary import FIELDS, Kind
+from liverplan.quantity import Quantity, Unknown
 
 FOLDER = Path(liverplan.__file__).parent / "protocols"
+BROKEN_FOLDER = Path(__file__).parent / "protocols" / "broken"
+PAGE = Path(__file__).parents[1] / "docs" / "protocol.md"
+EXAMPLE = Path(__file__).parents[1] / "docs" / "examples" / "second-trial.toml"
 
 GOOD = """\
 [protocol]
@@ -105,7 +123,7 @@ BROKEN = {
     ),
     "an unknown key in a criterion": (
         'source = "5.1"', 'source = "5.1"\nsection = 3',
-        "line 18, criterion I1, section: got an unknown key; wanted one of id, kind",
+        "line 18, criterion I1, section: got an unknown key; wanted mention (did you mean this?), or one of id, kind",
     ),
     "an unknown key at the top": ("[protocol]", "extra = 1\n[protocol]", "line 1, extra: got an unknown key"),
     "an unknown key among the limits": (
@@ -179,6 +197,58 @@ BROKEN = {
 }  # fmt: skip
 
 
+PART = "criterion I1, part 1"
+MEASURE_NAMES = f"one of {', '.join(MEASURES)}"
+FIELD_NAMES = f"one of {', '.join(name for name, term in FIELDS.items() if term.kind is not Kind.RAW)}"
+
+# file in protocols/broken: place, got, wanted
+BROKEN_FILES = {
+    "unit-of-a-measure": (f"line 26, {PART}, unit", "'mm'", "'count', the unit of lesions.count"),
+    "unit-of-a-limit": (f"line 26, {PART}, unit", "'count'", "'percent', the unit of limits.flr_percent"),
+    "unknown-measure": (
+        f"line 23, {PART}, measure", "'lesions.cuont'", f"lesions.count (did you mean this?), or {MEASURE_NAMES}",
+    ),
+    "unknown-field": (f"line 27, {PART}, field", "'number_of_lesions'", FIELD_NAMES),
+    "unknown-key": (
+        f"line 28, {PART}, outranked", "an unknown key",
+        "outranked_by (did you mean this?), or one of caveat, if_unknown, limit, measure, mention, op, outranked_by, "
+        "says, unit",
+    ),
+    "duplicate-id": ("line 30, criterion I1, id", "'I1'", "an id that no other criterion has"),
+    "id-of-the-other-kind": (
+        "line 17, criterion I1, kind", "'exclusion'", "inclusion, which the id I1 stands for",
+    ),
+    "wrong-operator": (f"line 24, {PART}, op", "'=<'", "one of >=, >, <=, <"),
+    "operator-of-a-fact": (f"line 24, {PART}, op", "'=='", "one of >=, >, <=, <"),
+    "operator-of-a-bound": (f"line 25, {PART}, op", "'<='", "one of >=, >"),
+    "statement-of-another-kind": (
+        f"line 28, {PART}, outranked_by", "'consent_signed', which is a flag",
+        "a recorded number in 'count', as lesions.count is",
+    ),
+    "statement-in-another-unit": (
+        f"line 28, {PART}, outranked_by", "'age_years', which is a number in 'years'",
+        "a recorded number in 'count', as lesions.count is",
+    ),
+    "statement-that-is-measured": (f"line 28, {PART}, outranked_by", "'vessels.contacts'", FIELD_NAMES),
+    "statement-beside-a-field": (
+        f"line 28, {PART}, outranked_by",
+        "'liver_metastases_before_chemotherapy' beside field = 'liver_metastases_current'",
+        "outranked_by only beside measure or at_least: what is recorded is a statement already",
+    ),
+    "mention-of-a-field": (f"line 28, {PART}, mention", "'age_years'", MEASURE_NAMES),
+    "two-subjects": (
+        f"line 28, {PART}, measure / field / at_least / all / any", "measure and field", "exactly one of them",
+    ),
+    "two-values": (
+        f"line 25, {PART}, limit", "['none', 'resected_r0']", 'one value with op = "=="; several go with op = "in"',
+    ),
+    "no-criteria": ("line 1, criterion", "nothing", "one or more tables [[criterion]]"),
+    "criterion-without-parts": ("line 15, criterion I1, part", "nothing", "one or more tables [[criterion.part]]"),
+    "part-of-nothing": (f"line 23, {PART}, all", "[]", "a list of conditions { ... }"),
+    "no-if-unknown": (f"line 21, {PART}, if_unknown", "nothing", "a text"),
+}  # fmt: skip
+
+
 def test_the_good_file_loads() -> None:
     protocol = parse_protocol(GOOD.encode(), "mine.toml")
     assert (protocol.id, protocol.version, protocol.text_date) == ("T1", "2", "2026-03-01")
@@ -186,13 +256,31 @@ def test_the_good_file_loads() -> None:
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_file_is_refused_with_place_got_and_wanted(name: str) -> None:
+def test_a_broken_line_is_refused_with_place_got_and_wanted(name: str) -> None:
     old, new, message = BROKEN[name]
     assert GOOD.count(old) == 1, "the replacement must hit one place"
     with pytest.raises(ProtocolError) as refused:
         parse_protocol(GOOD.replace(old, new).encode(), "mine.toml")
     assert "mine.toml" in str(refused.value)
     assert message in str(refused.value)
+
+
+@pytest.mark.parametrize("name", BROKEN_FILES)
+def test_a_broken_file_is_refused_with_line_place_got_and_wanted(name: str) -> None:
+    place, got, wanted = BROKEN_FILES[name]
+    with pytest.raises(ProtocolError) as refused:
+        load_protocol(BROKEN_FOLDER / f"{name}.toml")
+    assert refused.value.what == f"the protocol file {name}.toml does not load: {place}"
+    assert (refused.value.got, refused.value.wanted) == (got, wanted)
+
+
+def test_a_key_given_twice_is_refused_with_its_line() -> None:
+    with pytest.raises(ProtocolError, match=r"limit-given-twice\.toml is not TOML: got .*at line 28"):
+        load_protocol(BROKEN_FOLDER / "limit-given-twice.toml")
+
+
+def test_every_broken_file_has_its_line_in_the_table() -> None:
+    assert {file.stem for file in BROKEN_FOLDER.glob("*.toml")} == {*BROKEN_FILES, "limit-given-twice"}
 
 
 def test_a_file_that_is_not_text_is_refused() -> None:
@@ -220,6 +308,93 @@ def test_shipped_files_are_named_after_the_trial() -> None:
     assert [load_protocol(name).id.lower() for name in protocol_names()] == list(protocol_names())
 
 
+# --- another trial is another file
+
+SECOND = load_protocol(EXAMPLE)
+IMAGING = {
+    "lesions.count": Quantity.exactly(2),
+    "margin.upper": Quantity(14.0, 13.5, 14.5),
+    "margin.planned": Quantity(11.0, 10.4, 11.6),
+    "margin.vessel_limited": False,
+    "flr.functional_at_wide_margin": Quantity(62.0, 60.0, 64.0),
+    "flr.planned": Quantity(51.0, 49.0, 53.0),
+    "reconstruction.available": True,
+}
+RECORD = {"asa": 2, "prior_chemotherapy": False, "hepatic_vein_invasion": "none"}
+
+
+def second(measures: Mapping[str, Any], record: Mapping[str, Any] = RECORD) -> dict[str, str]:
+    return {r.criterion.id: r.outcome.value for r in decide(SECOND, measures, record).criteria}
+
+
+def test_the_second_trial_has_its_own_limits() -> None:
+    assert (SECOND.limits.wide_margin_mm, SECOND.limits.flr_percent, SECOND.limits.max_lesions) == (10.0, 40.0, 3)
+    assert "no such trial exists" in SECOND.source
+
+
+def test_measures_planned_for_the_second_trial_meet_it() -> None:
+    stored = measures_to_json(IMAGING, SECOND.limits)
+    assert decide(SECOND, measures_from_json(stored, SECOND.limits), RECORD).verdict is Verdict.MEETS
+
+
+@pytest.mark.parametrize(
+    ("change", "failing"),
+    [
+        ({"lesions.count": Quantity.exactly(4)}, "I1"),
+        ({"lesions.count": Quantity.exactly(0)}, "I1"),
+        ({"margin.planned": Unknown("none"), "margin.upper": Quantity(9.0, 8.5, 9.9)}, "I2"),
+        ({"flr.planned": Unknown("none"), "flr.functional_at_wide_margin": Quantity(38.0, 37.0, 39.0)}, "I3"),
+    ],
+)
+def test_what_the_first_trial_allows_the_second_refuses(change: dict[str, Any], failing: str) -> None:
+    assert [name for name, outcome in second(IMAGING | change).items() if outcome == "not_met"] == [failing]
+
+
+def test_the_second_trial_leaves_blanks_open() -> None:
+    assert set(second({}, {}).values()) == {"undetermined"}
+
+
+def test_a_reader_outranks_the_software_in_the_second_trial_too() -> None:
+    stated = {**RECORD, "liver_metastases_current": Reading(Quantity.exactly(3), "by radiologist")}
+    assert second({**IMAGING, "lesions.count": Quantity.exactly(8)}, stated)["I1"] == "met"
+
+
+def test_measures_made_for_the_first_trial_are_undetermined_in_the_second_with_the_reason() -> None:
+    stored = measures_to_json(IMAGING, load_protocol().limits)
+    results = {r.criterion.id: r for r in decide(SECOND, measures_from_json(stored, SECOND.limits), RECORD).criteria}
+    for criterion, limit in (("I2", "flr_percent 30, and this protocol asks for 40"), ("I3", "wide_margin_mm 7, and")):
+        assert results[criterion].outcome is Outcome.UNDETERMINED
+        assert f"measured for {limit}" in results[criterion].evidence
+        assert "plan the case again" in results[criterion].evidence
+    assert results["I1"].outcome is Outcome.MET
+
+
+# --- docs/protocol.md
+
+
+def test_the_page_about_protocols_lists_every_criterion_with_what_decides_it() -> None:
+    rows = {
+        cells[0]: line
+        for line in PAGE.read_text(encoding="utf-8").splitlines()
+        if line.startswith("| ") and (cells := [cell.strip() for cell in line.strip("|").split("|")])
+    }
+    for criterion in load_protocol().criteria:
+        text = " ".join(line for name, line in rows.items() if re.fullmatch(rf"{criterion.id}[a-d]?", name))
+        for check in (check for part in criterion.parts for check in checks_of(part.condition)):
+            for name in [term.name for term in check.terms] + ([check.outranked_by] if check.outranked_by else []):
+                assert f"`{name}`" in text, f"{criterion.id} {name}"
+            if isinstance(check, NumberCheck):
+                assert f"{check.limit:g}" in text, criterion.id
+
+
+def checks_of(condition: Condition) -> Iterator[NumberCheck | FactCheck]:
+    if isinstance(condition, (AllOf, AnyOf)):
+        for inner in condition.conditions:
+            yield from checks_of(inner)
+    else:
+        yield condition
+
+
 # --- the schema for people who write protocol files
 
 
@@ -234,7 +409,7 @@ def as_json(text: str) -> Any:
 
 def test_shipped_protocols_and_the_good_file_follow_the_schema() -> None:
     jsonschema.Draft202012Validator.check_schema(schema())
-    for text in [GOOD, *(file.read_text(encoding="utf-8") for file in FOLDER.glob("*.toml"))]:
+    for text in [GOOD, *(file.read_text(encoding="utf-8") for file in (*FOLDER.glob("*.toml"), EXAMPLE))]:
         jsonschema.validate(as_json(text), schema())
 
 
@@ -254,3 +429,24 @@ def test_the_schema_refuses_what_the_loader_refuses(name: str) -> None:
     old, new, _ = BROKEN[name]
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(as_json(GOOD.replace(old, new)), schema())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("unknown-measure", "unknown-field", "unknown-key", "wrong-operator", "operator-of-a-bound", "two-subjects"),
+        *("statement-of-another-kind", "statement-in-another-unit", "statement-that-is-measured"),
+        *("statement-beside-a-field", "mention-of-a-field", "no-criteria", "criterion-without-parts"),
+        *("part-of-nothing", "no-if-unknown"),
+    ],
+)
+def test_the_schema_refuses_the_broken_files_that_it_can_see(name: str) -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(as_json((BROKEN_FOLDER / f"{name}.toml").read_text(encoding="utf-8")), schema())
+
+
+def test_the_schema_offers_statements_of_the_kind_of_the_measure() -> None:
+    for kind, number in (("measured_number", True), ("bounded_number", True), ("measured_fact", False)):
+        for name in schema()["$defs"][kind]["properties"]["outranked_by"]["enum"]:
+            term = FIELDS[name]
+            assert term.unit in {measure.unit for measure in MEASURES.values()} if number else term.kind is Kind.FLAG

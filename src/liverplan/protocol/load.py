@@ -33,6 +33,7 @@ NUMBER_OPERATORS = (">=", ">", "<=", "<")
 FACT_OPERATORS = ("==", "in")
 _LIMIT_PREFIX = "limits."
 _KINDS_OF_BOUND = {Bound.LOWER: "a lower bound", Bound.UPPER: "an upper bound", Bound.EXACT: "exact"}
+_KINDS = {"I": "inclusion", "E": "exclusion"}
 _ID = re.compile(r"[IE][0-9]+[a-z]?$")
 
 
@@ -71,7 +72,7 @@ def parse_protocol(content: bytes, file_name: str) -> Protocol:
     root = Table(data, file_name, blocks.root)
     head = root.table("protocol", blocks.named("protocol"))
     limits = _limits(root.table("limits", blocks.named("limits")))
-    tables = root.tables("criterion", blocks.criteria)
+    tables = root.tables("criterion", "criterion", blocks.criteria)
     criteria = tuple(_criterion(table, limits, block.parts) for table, block in tables)
     root.finish()
     _require_unique_ids([table for table, _ in tables], criteria)
@@ -117,9 +118,9 @@ def _criterion(table: Table, limits: Limits, part_blocks: Sequence[Any]) -> Crit
     identifier = table.text("id")
     table.require(_ID.match(identifier) is not None, "id", "I or E and a number, as in I7 or E10")
     table.named(f"criterion {identifier}")
-    kind = table.choice("kind", ("inclusion", "exclusion"))
-    table.require(kind[0].upper() == identifier[0], "kind", f"the kind that {identifier} stands for (I or E)")
-    parts = table.tables("part", part_blocks)
+    kind, stands_for = table.choice("kind", tuple(_KINDS.values())), _KINDS[identifier[0]]
+    table.require(kind == stands_for, "kind", f"{stands_for}, which the id {identifier} stands for")
+    parts = table.tables("part", "criterion.part", part_blocks)
     criterion = Criterion(
         id=identifier,
         kind=kind,
@@ -176,7 +177,7 @@ def _statement(table: Table, kind: str, subject: Term) -> str:
         table.refuse(
             "outranked_by",
             got=f"{name!r} beside field = {subject.name!r}",
-            wanted="it beside measure or at_least: what is recorded is a statement already",
+            wanted="outranked_by only beside measure or at_least: what is recorded is a statement already",
         )
     term = _term(table, "outranked_by", name, FIELDS)
     if (term.kind, term.unit, term.choices) != (subject.kind, subject.unit, subject.choices):
@@ -270,6 +271,9 @@ def _fact_check(table: Table, term: Term) -> FactCheck:
 def _fact_values(table: Table, key: str, term: Term, several: bool) -> tuple[bool | str, ...]:
     legal: tuple[bool | str, ...] = (True, False) if term.kind is Kind.FLAG else term.choices
     values = table.values(key) if several else [table.value(key, object, "a value")]
+    table.require(
+        several or not isinstance(values[0], list), key, 'one value with op = "=="; several go with op = "in"'
+    )
     for value in values:
         # type as well: in Python 1 == True
         if not any(value == allowed and type(value) is type(allowed) for allowed in legal):

@@ -81,7 +81,8 @@ class Table:
         self._place = f"{self._place}, {place}" if self._place else place
 
     def peek(self, key: str) -> Any:
-        """The value of a key, or None, without taking it."""
+        """The value of a key, or None; the key belongs to this table."""
+        self._taken.add(key)
         return self._data.get(key)
 
     def value(self, key: str, kind: type[T], wanted: str) -> T:
@@ -95,7 +96,7 @@ class Table:
         return value
 
     def text(self, key: str, required: bool = True) -> str:
-        if not required and key not in self._data:
+        if not required and self.peek(key) is None:
             return ""
         value = self.value(key, str, "a text")
         self.require(bool(value.strip()), key, "a text that is not empty")
@@ -120,7 +121,7 @@ class Table:
 
     def names(self, key: str, required: bool = True) -> tuple[str, ...]:
         """A name or a list of names."""
-        if not required and key not in self._data:
+        if not required and self.peek(key) is None:
             return ()
         value = self._data.get(key)
         names = [self.text(key)] if isinstance(value, str) else self.values(key)
@@ -138,9 +139,9 @@ class Table:
         data: Mapping[str, Any] = self.value(key, dict, f"a table [{key}]")
         return Table(data, self._file_name, block, f"[{key}]")
 
-    def tables(self, key: str, blocks: Sequence[Block]) -> list[tuple[Table, Block]]:
+    def tables(self, key: str, header: str, blocks: Sequence[Block]) -> list[tuple[Table, Block]]:
         """A list of tables, each with its lines where the file sets it apart with a [[header]]."""
-        found = self._tables(key, f"one or more tables [[{key}]]")
+        found = self._tables(key, f"one or more tables [[{header}]]")
         places = list(blocks) if len(blocks) == len(found) else [self._block] * len(found)
         return [(Table(d, self._file_name, b, self._place), b) for d, b in zip(found, places, strict=True)]
 
