@@ -123,3 +123,42 @@ def test_thick_slices_do_not_break_a_vein_that_crosses_them():
 def test_an_empty_mask_has_no_tree():
     with pytest.raises(ValueError, match="at least one voxel"):
         trace_portal_tree(*(np.zeros((4, 4, 4), bool),) * 2, Grid.from_spacing((4, 4, 4), (1, 1, 1)))
+
+
+def test_a_branch_is_no_thicker_inside_its_fork_than_beyond_it():
+    tree = trace_portal_tree(*fork())
+    past_the_fork = (tree.points_lps_mm[:, 0] > -9.0) & (tree.points_lps_mm[:, 0] < 35.0)
+    branched = tree.branch != tree.branch[tree.roots[0]]
+    assert tree.radius_mm[past_the_fork & branched].max() < 3.0 + 0.5
+
+
+def test_the_root_lies_at_the_end_of_a_trunk_that_is_thickest_in_its_middle():
+    mask, liver, grid = fork()
+    bulge = (np.array([-42.0, 0.3, 0.2]), np.array([-38.0, 0.3, 0.2]), 7.0)
+    tree = trace_portal_tree(mask | (tube_distance_mm(simple_case.voxels(grid), bulge) <= 0), liver, grid)
+    assert tree.points_lps_mm[tree.roots[0]][0] < -50.0
+
+
+def two_veins(film_mm=0.0):
+    """A vena cava along the first axis and two parallel veins into it; a film of mask may join them along its wall."""
+    grid = Grid.from_spacing((90, 60, 50), (1.0, 1.0, 1.0), (-45.0, -10.0, -25.0))
+    where = simple_case.voxels(grid)
+    cava = tube_distance_mm(where, (np.array([-60.0, 0.0, 0.0]), np.array([60.0, 0.0, 0.0]), 10.0)) <= 0
+    veins = [(np.array([x, 0.0, 0.2]), np.array([x, 45.0, 0.2]), 4.0) for x in (-12.0, 12.0)]
+    mask = np.min([tube_distance_mm(where, v) for v in veins], axis=0) <= 0
+    beside = (np.abs(where[..., 0]) < 14) & (np.abs(where[..., 2]) < 4) & (where[..., 1] > 0)
+    mask |= beside & (np.hypot(where[..., 1], where[..., 2]) <= 10.0 + film_mm)
+    return mask, cava, grid
+
+
+@pytest.mark.parametrize("film_mm", [0.0, 1.0])
+def test_veins_that_a_film_joins_along_the_vena_cava_keep_a_root_each(film_mm):
+    mask, cava, grid = two_veins(film_mm)
+    tree = trace_hepatic_tree(mask, cava, grid)
+    roots = tree.points_lps_mm[tree.roots]
+    assert sorted(np.sign(roots[:, 0])) == [-1.0, 1.0]
+    for node in np.flatnonzero(tree.points_lps_mm[:, 1] > 20.0):
+        root = node
+        while tree.parent[root] >= 0:
+            root = tree.parent[root]
+        assert np.sign(tree.points_lps_mm[root, 0]) == np.sign(tree.points_lps_mm[node, 0])
