@@ -23,8 +23,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from liverplan.clinical.entries import Entries, Entry, Lab
-from liverplan.clinical.fields import RECORD_FIELDS
+from liverplan.clinical.entries import Entries, Entry
+from liverplan.clinical.fields import RECORD_FIELDS, with_unit
 from liverplan.quantity import Quantity, Unknown
 
 Grade: TypeAlias = Literal["A", "B", "C"]
@@ -167,7 +167,7 @@ def _judged(record: Entries, entry: Entry) -> Item:
     number = record.number(name)
     value: float | str = str(entry.value) if number is None else number
     worth = points(name, value, entry.unit)
-    shown = str(value).replace("_", " ") if number is None else _shown(name, number, entry.unit)
+    shown = str(value).replace("_", " ") if number is None else with_unit(f"{number:g}", entry.unit)
     says = f"{name} {entry.with_provenance(shown)}, {_points(worth)}"
     near = ""
     if number is not None and entry.unit is not None:
@@ -194,7 +194,3 @@ def _either(given: Sequence[Item]) -> Item:
 
 def _points(worth: int) -> str:
     return "1 point" if worth == 1 else f"{worth} points"
-
-
-def _shown(name: str, number: float, unit: str | None) -> str:
-    return f"{number:g}" if unit in (None, "ratio", "grade") or name == "inr" else str(Lab(number, str(unit)))

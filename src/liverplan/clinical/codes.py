@@ -6,7 +6,7 @@ docs/clinical-record.md lists them for readers and says which were checked again
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -17,16 +17,13 @@ Code: TypeAlias = tuple[str, str]
 """(system, code)."""
 
 
-_NO_ANSWERS: Mapping[Code, int] = MappingProxyType({})
-
-
 @dataclass(frozen=True)
 class Measured:
     """What an Observation with a code means. units: UCUM unit to (the record's unit, factor). answers: coded values."""
 
-    field: str
+    name: str
     units: Mapping[str, tuple[str, float]]
-    answers: Mapping[Code, int] = _NO_ANSWERS
+    answers: Mapping[Code, int] = field(default_factory=dict)
     unitless: bool = False
     """True where a number without a unit is complete."""
 
@@ -35,7 +32,7 @@ class Measured:
 class Diagnosed:
     """What a Condition with a code means for a flag. general: its refutation is the stated false."""
 
-    field: str
+    name: str
     general: bool
 
 

@@ -135,6 +135,14 @@ RECORD_FIELDS: Mapping[str, Field] = MappingProxyType(
 """Every field that a record may hold, in the vocabulary's order."""
 
 
+_WORDLESS = ("ratio", "grade", "class", "count")
+
+
+def with_unit(text: str, unit: str | None) -> str:
+    """A number and its unit; ratios, grades, classes and counts stand alone."""
+    return text if unit is None or unit in _WORDLESS else f"{text} {unit}"
+
+
 def canonical_unit(unit: str) -> str:
     """The unit under its usual spelling; one that is not known stays as it is."""
     return UNIT_SPELLINGS.get(unit, unit)

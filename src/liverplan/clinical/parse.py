@@ -20,6 +20,7 @@ from liverplan.clinical.fields import (
     FieldType,
     Range,
     canonical_unit,
+    with_unit,
 )
 from liverplan.clinical.record import ClinicalRecord
 from liverplan.errors import ClinicalError
@@ -33,7 +34,9 @@ STATED_UNKNOWN = Unknown("stated as unknown")
 A_DATE = f"a date as in 2026-05-01, from {FIRST_YEAR} to {LAST_YEAR}"
 A_TEXT = f"a text of 1 to {MAX_TEXT} letters in one line, in quotes"
 _DO = "Correct the record; `liverplan schema clinical` prints its format."
+_POINT = "Write decimals with a point, as in 1.5."
 _ISO = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+_COMMA = re.compile(r"[0-9],[0-9]")
 _SHOWN = 60
 _HUGE = 1e15
 """No field comes near it. NaN and infinity do not pass the comparison either, nor integers that no float holds."""
@@ -99,7 +102,8 @@ def _entry(spec: Field, given: object, place: Place) -> Entry | None:
         return None if _is_blank(given) else Entry(spec.name, *_value(spec, given, None, place))
     for key in given:
         if key not in KEYS:
-            place.refuse(f"{spec.name}.{key}", "an unknown key", one_of(KEYS, str(key)))
+            comma = str(key).isdigit()  # {value: 1,5} reads as the value 1 and a key 5
+            place.refuse(f"{spec.name}.{key}", "an unknown key", one_of(KEYS, str(key)), _POINT if comma else _DO)
     if "value" not in given:
         place.refuse(spec.name, "no value", f"value: {wanted(spec)}; null where it is not known")
     provenance = Provenance(
@@ -142,12 +146,17 @@ def _unit(spec: Field, unit: object, place: Place) -> str | None:
 
 def _number(spec: Field, given: object, unit: str | None, place: Place) -> tuple[FieldValue, str]:
     if isinstance(given, bool) or not isinstance(given, (int, float)) or not abs(given) <= _HUGE:
-        place.refuse(spec.name, show(given), wanted(spec))
+        place.refuse(spec.name, show(given), wanted(spec), _POINT if _COMMA.search(str(given)) else _DO)
     if spec.type is FieldType.LAB and unit is None:
         place.refuse(spec.name, f"{given:g} without a unit", wanted(spec))
     counts = unit or spec.units[0]
     if given not in spec.ranges[counts]:
-        place.refuse(spec.name, f"{given:.12g} {counts}", f"{spec.ranges[counts]} {counts}", _hint(spec, given, counts))
+        place.refuse(
+            spec.name,
+            with_unit(f"{given:.12g}", counts),
+            with_unit(str(spec.ranges[counts]), counts),
+            _hint(spec, given, counts),
+        )
     if spec.type is not FieldType.INTEGER:
         return given, counts
     if given != int(given):
@@ -224,4 +233,4 @@ def wanted(spec: Field) -> str:
 
 def _wanted_number(spec: Field, unit: str, believed: Range) -> str:
     whole = spec.type is FieldType.INTEGER
-    return f"a {'whole ' if whole else ''}number from {believed}{'' if whole else f' {unit}, with a decimal point'}"
+    return f"a {'whole ' if whole else ''}number from {with_unit(str(believed), unit)}"

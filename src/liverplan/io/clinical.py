@@ -163,7 +163,7 @@ class _Document:
             if not isinstance(event, yaml.ScalarEvent):
                 self._refuse_node(event, name, "the name of a field")
             if not name:
-                self._lines.setdefault(event.value, _line(event))
+                self._lines[event.value] = _line(event)
             yield event.value
 
     def _scalar(self, event: Any, name: str) -> object:

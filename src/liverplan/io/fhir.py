@@ -46,7 +46,7 @@ _GIVEN = ("completed", "in-progress", "stopped")
 class Found:
     """A value of a field with its provenance. when: None where the resource has no date."""
 
-    field: str
+    name: str
     value: object
     kind: str
     code: str
@@ -103,7 +103,7 @@ def read_bundle(bundle: Mapping[str, Any], where: str = "the FHIR bundle") -> Cl
         else:
             reader(resource, resources, reading)
     chosen = _newest_of_each(reading)
-    data: dict[str, object] = {found.field: found.given() for found in chosen}
+    data: dict[str, object] = {found.name: found.given() for found in chosen}
     data |= _age(resources, reading)
     return parse_record(data, reading.place, _remarks(reading, chosen))
 
@@ -167,9 +167,9 @@ def _observation(resource: Resource, _: Sequence[Resource], reading: _Reading) -
         reading.leave(resource)
         return
     meanings = [OBSERVATIONS[code] for code in codes]
-    name, code = meanings[0].field, " and ".join(map(code_name, codes))
-    if any(meaning.field != name for meaning in meanings):
-        others = " and ".join(sorted({meaning.field for meaning in meanings}))
+    name, code = meanings[0].name, " and ".join(map(code_name, codes))
+    if any(meaning.name != name for meaning in meanings):
+        others = " and ".join(sorted({meaning.name for meaning in meanings}))
         reading.place.refuse(name, f"an Observation coded as {others} ({code})", "codes of one field", _DO)
     value, unit = _observed(resource, meanings, code, reading.place)
     dated = _dated(resource, name, ("effectiveDateTime", "effectiveInstant"), "effectivePeriod", reading.place)
@@ -182,7 +182,7 @@ def _has_value(resource: Resource) -> bool:
 
 def _observed(resource: Resource, meanings: Sequence[Measured], code: str, place: Place) -> tuple[object, str | None]:
     """The value and its unit as the record writes them; refused where it is not said beyond doubt."""
-    name = meanings[0].field
+    name = meanings[0].name
     if "valueQuantity" in resource:
         return _quantity(mapping(resource["valueQuantity"]), meanings, code, place)
     if "valueInteger" in resource and all(meaning.unitless for meaning in meanings):
@@ -195,7 +195,7 @@ def _observed(resource: Resource, meanings: Sequence[Measured], code: str, place
 
 
 def _quantity(quantity: Resource, meanings: Sequence[Measured], code: str, place: Place) -> tuple[object, str | None]:
-    name = meanings[0].field
+    name = meanings[0].name
     value, unit = quantity.get("value"), _unit(quantity)
     if "comparator" in quantity:
         got = f"an Observation ({code}) of {text(quantity, 'comparator')} {show(value)}"
@@ -232,8 +232,8 @@ def _condition(resource: Resource, _: Sequence[Resource], reading: _Reading) -> 
     if not codes or status == "entered-in-error":
         reading.leave(resource)
         return
-    name, code = CONDITIONS[codes[0]].field, code_name(codes[0])
-    if len({CONDITIONS[one].field for one in codes}) > 1:
+    name, code = CONDITIONS[codes[0]].name, code_name(codes[0])
+    if len({CONDITIONS[one].name for one in codes}) > 1:
         reading.place.refuse(name, f"a Condition coded as {' and '.join(map(code_name, codes))}", "one field", _DO)
     general = all(CONDITIONS[one].general for one in codes)
     value = _diagnosed(resource, name, status, general)
@@ -332,7 +332,7 @@ def _is_study_consent(resource: Resource) -> bool:
 def _newest_of_each(reading: _Reading) -> list[Found]:
     by_field: dict[str, list[Found]] = {}
     for found in reading.found:
-        by_field.setdefault(found.field, []).append(found)
+        by_field.setdefault(found.name, []).append(found)
     return [_newest(name, several, reading.place) for name, several in by_field.items()]
 
 
@@ -351,7 +351,7 @@ def _newest(name: str, several: Sequence[Found], place: Place) -> Found:
 
 def _remarks(reading: _Reading, chosen: Sequence[Found]) -> tuple[str, ...]:
     remarks = list(dict.fromkeys(reading.remarks))
-    older = Counter(found.field for found in reading.found) - Counter(found.field for found in chosen)
+    older = Counter(found.name for found in reading.found) - Counter(found.name for found in chosen)
     if older:
         remarks.append(f"older values not used: {_counted(older)}")
     if reading.unused:
