@@ -302,13 +302,18 @@ def _reasons(resource: Resource, resources: Sequence[Resource]) -> set[Code]:
     return found
 
 
-def _consent(resource: Resource, _: Sequence[Resource], reading: _Reading) -> None:
-    """A consent counts for the study that it names; one in general is for a person to judge."""
+def _consent(resource: Resource, resources: Sequence[Resource], reading: _Reading) -> None:
+    """A consent counts for the study that it names; one in general, or to one of several, is for a person to judge."""
     status, studies = text(resource, "status"), _studies(resource)
     value = {"active": True, "rejected": False, "inactive": False}.get(status)
-    if value is None or len(studies) != 1:
-        remark = "consent_signed: a Consent does not name one study (NCT number)" if value is not None else ""
-        reading.leave(resource, remark)
+    all_named = {study for one in resources if one.get("resourceType") == "Consent" for study in _studies(one)}
+    if value is None or len(studies) != 1 or len(all_named) != 1:
+        why = (
+            "does not name one study (NCT number)"
+            if len(studies) != 1
+            else f"is one of several, to {', '.join(sorted(all_named))}"
+        )
+        reading.leave(resource, "" if value is None else f"consent_signed: a Consent {why}")
         return
     dated = _dated(resource, "consent_signed", ("dateTime",), "", reading.place)
     reading.found.append(Found("consent_signed", value, "Consent", f"{status}, to {studies[0]}", dated))
