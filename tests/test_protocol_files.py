@@ -387,6 +387,11 @@ def test_the_page_about_protocols_lists_every_criterion_with_what_decides_it() -
                 assert f"{check.limit:g}" in text, criterion.id
 
 
+def test_the_example_on_the_page_loads() -> None:
+    (example,) = re.findall(r"```toml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    assert parse_protocol(example.encode(), "page.toml").id == SECOND.id
+
+
 def checks_of(condition: Condition) -> Iterator[NumberCheck | FactCheck]:
     if isinstance(condition, (AllOf, AnyOf)):
         for inner in condition.conditions:
