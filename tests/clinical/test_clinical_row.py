@@ -42,6 +42,13 @@ def test_cells_are_read_by_the_type_of_their_column() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("cell", "value"), [("true", True), ("Yes", True), ("TRUE", True), ("false", False), ("No", False), ("no", False)]
+)
+def test_yes_and_no_are_read_in_any_case(cell: str, value: bool) -> None:
+    assert record_from_row({"consent_signed": cell}).flag("consent_signed") is value
+
+
 def test_an_empty_row_is_an_empty_record() -> None:
     assert record_from_row(dict.fromkeys(ROW_COLUMNS, "")) == ClinicalRecord()
 
