@@ -48,7 +48,7 @@ def test_labs_and_dates_read_as_text_for_the_evidence() -> None:
 def test_a_complete_child_pugh_score_is_exact_and_says_what_it_rests_on() -> None:
     reading = parse_record(NORMAL | {"inr": {"value": 1.0, "by": "the laboratory", "date": "2026-05-01"}}).facts()
     assert reading["child_pugh_score"].value == Quantity.exactly(5)
-    assert "inr 1 (by the laboratory, 2026-05-01), 1 point" in reading["child_pugh_score"].note
+    assert "INR 1 (by the laboratory, 2026-05-01), 1 point" in reading["child_pugh_score"].note
     assert score_part(NORMAL) == "met"
 
 
@@ -56,7 +56,7 @@ def test_a_missing_item_bounds_the_score_and_leaves_class_a_open() -> None:
     data = {name: value for name, value in NORMAL.items() if name != "ascites"}
     reading = parse_record(data).facts()["child_pugh_score"]
     assert reading.value == Quantity(7, 5, 7)
-    assert "ascites not recorded, 1 to 3 points" in reading.note
+    assert "Ascites not recorded, 1 to 3 points" in reading.note
     assert score_part(data) == "undetermined"
 
 

@@ -158,8 +158,10 @@ def _item(record: Entries, name: str) -> Item:
     return _missing(name) if entry is None else _judged(record, entry)
 
 
-def _missing(name: str) -> Item:
-    return Item(name, 1, 3, f"{name} not recorded, 1 to 3 points", missing=True)
+def _missing(*names: str) -> Item:
+    """An item that any of the named fields would settle."""
+    titles = " or ".join(RECORD_FIELDS[name].term.title for name in names)
+    return Item(" or ".join(names), 1, 3, f"{titles} not recorded, 1 to 3 points", missing=True)
 
 
 def _judged(record: Entries, entry: Entry) -> Item:
@@ -168,7 +170,7 @@ def _judged(record: Entries, entry: Entry) -> Item:
     value: float | str = str(entry.value) if number is None else number
     worth = points(name, value, entry.unit)
     shown = str(value).replace("_", " ") if number is None else with_unit(f"{number:g}", entry.unit)
-    says = f"{name} {entry.with_provenance(shown)}, {_points(worth)}"
+    says = f"{RECORD_FIELDS[name].term.title} {entry.with_provenance(shown)}, {_points(worth)}"
     near = ""
     if number is not None and entry.unit is not None:
         limit = near_limit(name, number, entry.unit)
@@ -180,7 +182,7 @@ def _coagulation(record: Entries) -> Item:
     """INR where there is one; where both are recorded and differ in points, both count as possible."""
     given = [_judged(record, entry) for entry in map(record.known, COAGULATION) if entry is not None]
     if not given:
-        return _missing(" or ".join(COAGULATION))
+        return _missing(*COAGULATION)
     if len(given) == 1:
         return given[0]
     return _either(given)
