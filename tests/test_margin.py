@@ -4,12 +4,16 @@ import itertools
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import simple_case
 from liverplan.anatomy import Structure
 from liverplan.distance import BoundaryError, Wall, clearance
 from liverplan.lesions import find_lesions
 from liverplan.margin import (
+    Cells,
+    _quantiles,
     case_bound,
     flr_percent,
     lesion_bound,
@@ -197,3 +201,18 @@ def test_the_margin_region_is_the_liver_within_the_margin(two):
     assert (region.sum() * drawn.grid.voxel_ml) == pytest.approx(curve_ml, rel=0.01)
     assert not (region & ~drawn.mask(Structure.LIVER)).any()
     assert region[found.labels > 0].all()
+
+
+@given(
+    st.lists(st.tuples(st.floats(-5, 60), st.floats(0.01, 5.0)), min_size=3, max_size=60),
+    st.floats(0.1, 99.0),
+)
+def test_the_remnant_bound_is_the_quantile_that_sorting_finds(pairs, percent):
+    loss, volume = (np.array(column) for column in zip(*pairs, strict=True))
+    cells = Cells(np.zeros((len(loss), 3)), volume, np.zeros(len(loss), dtype=np.int32))
+    at = _quantiles(cells, loss, [percent])[0]
+    order = np.argsort(-loss, kind="stable")
+    kept = np.cumsum(volume[order])
+    need = percent / 100.0 * volume.sum()
+    expected = order[min(int(np.searchsorted(kept, need - 1e-9 * need)), len(order) - 1)]
+    assert loss[at] == loss[expected] or abs(kept[np.flatnonzero(order == at)[0]] - need) < 1e-6

@@ -93,3 +93,16 @@ def test_an_open_piece_of_surface_has_no_inside():
     whole = sub_voxel_surface(*ball((1.0, 1.0, 1.0), 6.0))
     with pytest.raises(ValueError, match="no inside"):
         Surface(whole.mesh, whole.normals, whole.pitch_mm).signed_distance_mm(np.zeros((1, 3)))
+
+
+def test_distances_of_many_points_agree_with_the_closed_form_near_and_far():
+    middle = np.array((0.21, -0.13, 0.37))
+    surface = sub_voxel_surface(*ball((1.0, 1.0, 1.0), 15.0, middle))
+    points = np.random.default_rng(0).uniform(-80.0, 80.0, (150_000, 3))
+    away = np.linalg.norm(points - middle, axis=1)
+    error = surface.signed_distance_mm(points) - (away - 15.0)
+    far = away > 45.0
+    assert np.abs(error[~far & (away > 2.0)]).max() < 0.5
+    assert -0.15 < error[far].min() <= error[far].max() < 0.25
+    one_by_one = surface.signed_distance_mm(points[:1000])
+    assert np.abs(surface.signed_distance_mm(points)[:1000] - one_by_one).max() < 0.15

@@ -36,6 +36,8 @@ TREE_ERROR_MM = 1.0
 vessels part, a traced centreline follows the wrong one for about a millimetre."""
 FLR_ERROR_POINTS = 1.0
 """Between jumps the functional remnant of whole phantoms is right to within a point (scripts/bench/accuracy)."""
+_RANGE_MM, _RANGES = 0.25, 1024
+"""Losses are counted in ranges of this width before the few that matter are sorted."""
 _EDGE_MM = np.float32(1e-4)
 """Tissue outside every lesion is kept this far from it, so that margin 0 removes the lesions and nothing else."""
 
@@ -366,10 +368,25 @@ def _remnant_bound(
 
 def _quantiles(cells: Cells, loss: FloatArray, flr_percents: Sequence[float]) -> list[int]:
     """The cells whose loss is the largest margin that leaves each percentage of (liver - tumour)."""
-    order = np.argsort(-loss, kind="stable")
-    kept_ml = np.cumsum(cells.volume_ml[order])
     need_ml = np.array(flr_percents) / 100.0 * (cells.liver_ml - cells.tumour_ml)
-    return [int(order[n]) for n in np.minimum(np.searchsorted(kept_ml, need_ml), len(order) - 1)]
+    # Whole ranges of loss are counted first, so that only the cells of a few ranges have to be sorted.
+    ranges = np.clip((loss + _RANGE_MM) / _RANGE_MM, 0, _RANGES - 1).astype(np.int64)
+    counted_ml = np.bincount(ranges, cells.volume_ml, minlength=_RANGES)[::-1]
+    at_least_ml: FloatArray = np.cumsum(counted_ml, dtype=np.float64)[::-1]
+    return [_quantile(cells, loss, ranges, at_least_ml, float(need)) for need in need_ml]
+
+
+def _quantile(
+    cells: Cells, loss: FloatArray, ranges: npt.NDArray[np.int64], at_least_ml: FloatArray, need_ml: float
+) -> int:
+    """The cell at which the remnant, counted down from the greatest loss, reaches `need_ml`."""
+    reached = np.flatnonzero(at_least_ml >= need_ml)
+    at = int(reached[-1]) if len(reached) else int(np.flatnonzero(at_least_ml)[0])
+    some = np.flatnonzero(ranges == at)
+    order = some[np.argsort(-loss[some], kind="stable")]
+    above_ml = at_least_ml[at + 1] if at + 1 < len(at_least_ml) else 0.0
+    kept_ml = above_ml + np.cumsum(cells.volume_ml[order])
+    return int(order[min(int(np.searchsorted(kept_ml, need_ml)), len(order) - 1)])
 
 
 def _vessel_limit(field: LossField, tree_loss: TreeLoss, rows: list[int], cell: int) -> Limit:

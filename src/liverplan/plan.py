@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -197,10 +198,13 @@ def plan(
     clock.stage(0.95, "bounds and verdicts")
     judge = _Judge(field, limits, quality, missing, vessels, segmentation.origin == "model", resections)
     segments = given_segments(masks, lesion_map) or estimated_segments(estimate, field)
-    findings = tuple(
-        lesion_finding(row, judge.lesion(row), vessels[lesion.id], segments.get(lesion.id), capsule, work)
-        for row, lesion in enumerate(field.lesions)
-    )
+
+    def finding_of(row: int) -> LesionFinding:
+        lesion_id = field.lesions[row].id
+        return lesion_finding(row, judge.lesion(row), vessels[lesion_id], segments.get(lesion_id), capsule, work)
+
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        findings = tuple(pool.map(finding_of, range(len(field.lesions))))
     evidence = judge.case()
     at_wide = judge.remnant_unknown or margin_curve(field, [limits.wide_margin_mm])[0]
     contacts = sum(bool(v.contact) for found in vessels.values() for v in found)
@@ -315,16 +319,13 @@ def _anatomy(
     lesion_mask = masks.masks.get(Structure.LESIONS, np.zeros(image.grid.shape, dtype=np.uint8))
     lesion_map = find_lesions(lesion_mask, image.grid)
     clock.stage(0.1, "vessel trees")
-    trees: dict[Structure, VesselTree] = {}
-    missing: dict[Structure, str] = {}
-    liver, cava = masks.mask(Structure.LIVER), masks.mask(Structure.VENA_CAVA)
-    for structure in (Structure.PORTAL_VEIN, Structure.HEPATIC_VEINS):
-        if not masks.has(structure):
-            missing[structure] = f"the {structure.title.lower()} {plural_verb(structure)} not segmented"
-        elif structure is Structure.PORTAL_VEIN:
-            trees[structure] = trace_portal_tree(masks.mask(structure), liver, image.grid)
-        else:
-            trees[structure] = trace_hepatic_tree(masks.mask(structure), cava, image.grid)
+    beside = {Structure.PORTAL_VEIN: Structure.LIVER, Structure.HEPATIC_VEINS: Structure.VENA_CAVA}
+    trace = {Structure.PORTAL_VEIN: trace_portal_tree, Structure.HEPATIC_VEINS: trace_hepatic_tree}
+    found = [s for s in trace if masks.has(s)]
+    missing = {s: f"the {s.title.lower()} {plural_verb(s)} not segmented" for s in trace if s not in found}
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        waiting = {s: pool.submit(trace[s], masks.mask(s), masks.mask(beside[s]), image.grid) for s in found}
+        trees = {s: tree.result() for s, tree in waiting.items()}
     return lesion_map, trees, missing
 
 

@@ -6,18 +6,17 @@ a word, prefers the qform to a sform that differs, and drops a shear.
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import math
-import zlib
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from liverplan.errors import GeometryError, UnreadableInput
 from liverplan.io.folder import atomic_file
+from liverplan.io.zipped import DAMAGED, is_zipped, opened, zipping
 from liverplan.volume import AnyArray, FloatArray, Grid, Volume
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -40,7 +39,7 @@ def read_nifti(path: Path) -> Volume:
     grid = Grid(_shape(header, path), _affine_lps(header, path))
     try:
         array = _read_voxels(path, header, grid.shape)
-    except (EOFError, zlib.error, gzip.BadGzipFile, OSError) as error:
+    except (*DAMAGED, OSError) as error:
         raise _damaged(path, str(error)) from error
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
@@ -65,9 +64,8 @@ def write_nifti(path: Path, grid: Grid, array: AnyArray) -> None:
     header["magic"] = b"n+1"
     with atomic_file(path) as file:
         if path.name.endswith(".gz"):
-            # Level 1: label maps shrink 100 to 1 at any level, and level 6 costs five times the time.
-            with gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0) as zipped:
-                _write_body(cast(IO[bytes], zipped), header.binaryblock, array)
+            with zipping(file) as zipped:
+                _write_body(zipped, header.binaryblock, array)
         else:
             _write_body(file, header.binaryblock, array)
 
@@ -79,21 +77,14 @@ def _write_body(file: IO[bytes], header: bytes, array: AnyArray) -> None:
         file.write(array[:, :, start : start + step].tobytes(order="F"))
 
 
-def _open(path: Path) -> IO[bytes]:
-    """The file's bytes, unzipped when it is gzipped, whatever its name says."""
-    with path.open("rb") as file:
-        zipped = file.read(2) == b"\x1f\x8b"
-    return cast(IO[bytes], gzip.open(path, "rb")) if zipped else path.open("rb")
-
-
 def _read_header(path: Path) -> Any:
     from nibabel.nifti1 import Nifti1Header
     from nibabel.nifti2 import Nifti2Header
 
     try:
-        with _open(path) as file:
+        with opened(path) as file:
             block = file.read(_HEADER_BYTES)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except DAMAGED as error:
         raise _damaged(path, str(error)) from error
     sizes = {int.from_bytes(block[:4], "little"), int.from_bytes(block[:4], "big")}
     if 348 in sizes and block[344:348] == b"n+1\0" and len(block) >= 348:
@@ -230,8 +221,8 @@ def _read_voxels(path: Path, header: Any, shape: tuple[int, int, int]) -> AnyArr
     dtype = _dtype(header, path)
     target = dtype.newbyteorder("=") if dtype.kind != "f" else np.dtype(np.float32)
     n_voxels = math.prod(shape)
-    with _open(path) as file:
-        _require_enough_bytes(path, isinstance(file, gzip.GzipFile), n_voxels * dtype.itemsize)
+    with opened(path) as file:
+        _require_enough_bytes(path, is_zipped(file), n_voxels * dtype.itemsize)
         file.seek(max(int(header["vox_offset"]), int(header["sizeof_hdr"])))
         flat = np.empty(n_voxels, dtype=target)
         step = _CHUNK // dtype.itemsize

@@ -6,12 +6,10 @@ over as few layers as needed. The full extent of the image is written, so that a
 
 from __future__ import annotations
 
-import gzip
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +19,7 @@ from liverplan.errors import GeometryMismatch, SegmentationRefused
 from liverplan.io.folder import atomic_file
 from liverplan.io.itk import read_layers
 from liverplan.io.labels import Mask, as_labels, label_values
+from liverplan.io.zipped import zipping
 from liverplan.volume import AnyArray, BoolArray, Grid, Reorientation, Segmentation
 
 _PART_OF_A_VOXEL = 0.01
@@ -166,10 +165,10 @@ def write_slicer(segmentation: Segmentation, path: Path) -> Path:
         keys.update(_segment_keys(n, entry, len(drawn[layer]), layer, segmentation.grid.shape))
     with atomic_file(path) as file:
         file.write(_header(segmentation.grid, n_layers, keys).encode())
-        with gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0) as zipped:
+        with zipping(file) as zipped:
             for k in range(segmentation.grid.shape[2]):
                 planes = [_plane(segmentation, one, k) for one in drawn]
-                cast(IO[bytes], zipped).write(np.stack(planes).tobytes(order="F"))
+                zipped.write(np.stack(planes).tobytes(order="F"))
     return path
 
 

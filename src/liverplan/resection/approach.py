@@ -116,6 +116,8 @@ class _Costs:
         sample = np.random.default_rng(0).permutation(count)[:_CLOUD_CELLS]
         self._work = work
         self._points = cells.points_lps_mm[sample]
+        self._middle = self._points.mean(axis=0)
+        self._reach_mm = float(np.linalg.norm(self._points - self._middle, axis=1).max())
         self._ml = cells.volume_ml[sample] * (cells.liver_ml / cells.volume_ml[sample].sum())
         self._taken = work.field.distance_mm[rows][:, sample].min(axis=0) <= margin_mm
         liver = Solid(work.liver, work.grid)
@@ -145,8 +147,8 @@ class _Costs:
         """Lost mL, plus the cut's area at AREA_ML_PER_CM2, for a sweep along `way` that does not widen."""
         across = np.linalg.svd(way[None])[2][1:]
         flat, height = self._points @ across.T, self._points @ way
-        start = flat.min(axis=0) - 2 * _BIN_MM
-        size = tuple(np.ceil((flat.max(axis=0) - start) / _BIN_MM).astype(int) + 3)
+        start = (self._middle @ across.T) - self._reach_mm - 2 * _BIN_MM
+        size = (int(np.ceil(2 * self._reach_mm / _BIN_MM)) + 5,) * 2
         lowest = np.full(size, np.inf)
         bins = ((flat - start) / _BIN_MM).astype(int)
         np.minimum.at(lowest, tuple(bins[self._taken].T), height[self._taken])

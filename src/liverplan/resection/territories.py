@@ -130,8 +130,7 @@ def _kept(work: Workspace, tree: TreeLoss, level: Float32Array, taken: BoolArray
     Of the portal tree everything that is not `taken` goes on, however little of it stays.
     """
     cells = work.field.cells
-    index = np.rint(work.lattice.index(cells.points_lps_mm)).astype(int)
-    stays = level[tuple(index.T)] > 0
+    stays = level.ravel()[work.cells_on_lattice] > 0
     count = len(tree.tree.parent)
     kept, whole = (
         tree.tree.subtree_sum(np.bincount(tree.node[some], cells.volume_ml[some], minlength=count))

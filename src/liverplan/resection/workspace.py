@@ -148,6 +148,12 @@ class Workspace:
         return {}
 
     @cached_property
+    def cells_on_lattice(self) -> IntArray:
+        """Per cell of the loss field the lattice point nearest to it, counted in C order; (N,)."""
+        index = np.rint(self.lattice.index(self.field.cells.points_lps_mm)).astype(np.int64)
+        return np.asarray(np.ravel_multi_index(tuple(index.T), self.lattice.shape))
+
+    @cached_property
     def parenchyma(self) -> IntArray:
         """Cells (numbers) that hold liver without tumour."""
         return np.flatnonzero(self.field.cells.lesion == 0)
@@ -159,7 +165,7 @@ class Workspace:
     def prepare(self) -> None:
         """Compute now what threads would otherwise compute twice."""
         _ = self.near_liver, self.lesion_distance_mm, self.liver_box, self.lesion_voxels, self.surface_voxels
-        _ = self.parenchyma, self.parenchyma_cells
+        _ = self.parenchyma, self.parenchyma_cells, self.cells_on_lattice
 
     @property
     def trees(self) -> tuple[TreeLoss, ...]:
