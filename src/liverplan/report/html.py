@@ -12,10 +12,10 @@ import jinja2
 from liverplan.anatomy import Structure
 from liverplan.io.folder import write_text_atomic
 from liverplan.report import wording
+from liverplan.report.answer import answer, best_resection, least_margin
 from liverplan.report.curve import curve_svg
 from liverplan.report.figures import CUT_RGB, FOLDER, SHELL_RGB, SPECIMEN_RGB, WITNESS_RGB, Figure, read_index
 from liverplan.report.load import refused
-from liverplan.report.wording import NBSP
 
 FILE = "report.html"
 CURVE_ROWS_MM = (0, 1, 3, 5, 7, 10, 15, 20)
@@ -47,13 +47,13 @@ def render_html(report: Mapping[str, Any], figures: Sequence[Figure], images: Ma
         words=wording,
         limits=report.get("limits"),
         palette=_palette(report),
-        answer=_answer(report),
+        answer=answer(report),
         curve=curve_svg(report["margin_curve"], report.get("limits"), report["case"]["margin_upper_mm"]),
         curve_rows=_curve_rows(report),
         views=[f for f in figures if f.kind == "view"],
         closeups={f.lesion_id: f for f in figures if f.kind == "closeup"},
         slices={n: [f for f in figures if f.kind == "slice" and f.lesion_id == n] for n in _lesion_ids(report)},
-        best=_best(report),
+        best=best_resection(report),
         plan_figures=_plan_figures(report, figures),
         limit_mm=_limit(report, "wide_margin_mm"),
         limit_percent=_limit(report, "flr_percent"),
@@ -91,60 +91,6 @@ def _palette(report: Mapping[str, Any]) -> list[tuple[str, tuple[int, int, int]]
     return [*legend, (ring, SHELL_RGB), *_cut_colours(report), ("line that a distance was measured along", WITNESS_RGB)]
 
 
-def _answer(report: Mapping[str, Any]) -> dict[str, Any]:
-    """What stands at the top of the page."""
-    limits, case = report.get("limits"), report["case"]
-    wanted = None if limits is None else float(limits["wide_margin_mm"])
-    row = next((row for row in report["margin_curve"] if wanted is not None and row["margin_mm"] == wanted), None)
-    return {
-        "title": "Wide margin"
-        if wanted is None
-        else f"Wide margin (\N{GREATER-THAN OR EQUAL TO}{NBSP}{wanted:g}{NBSP}mm)",
-        "margin_mm": wanted,
-        "verdict": wording.FEASIBILITY[case["wide_margin"]],
-        "limit": limiting_sentence(case.get("limiting")),
-        "plan": _proof(report),
-        "functional": _flr(row, "flr"),
-        "geometric": _flr(row, "geometric_flr"),
-        "row": row,
-    }
-
-
-def limiting_sentence(limiting: Mapping[str, Any] | None) -> str:
-    """What sets the upper bound, and where: a sentence."""
-    if limiting is None:
-        return "The limiting structure is not recorded."
-    kind, structure, witness = limiting["kind"], limiting["structure"], limiting["witness_lps_mm"]
-    where = f" at {wording.point(witness[1])} mm LPS" if witness else ""
-    if kind == "vessel" and structure is not None:
-        return f"Limited by the {wording.structure_title(structure).lower()}{where}."
-    if kind == "none":
-        return "Nothing limits the margin within the range examined."
-    return f"Limited by {wording.LIMITED_BY[kind]}{where}."
-
-
-def least_margin(plan: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The least margin of a resection over its lesions; None when a lesion has none, so that no lesion is hidden."""
-    margins = plan["margin_mm"]
-    if not margins or any(m["value"] is None for m in margins):
-        return None
-    found: Mapping[str, Any] = min(margins, key=lambda m: float(m["value"]))
-    return found
-
-
-def _best(report: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The resection that `case.best_resection` names; the first one where it names none."""
-    named = report["case"].get("best_resection")
-    return next((plan for plan in report["resections"] if named in (None, plan["name"])), None)
-
-
-def _proof(report: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The plan that makes a case feasible: the first that meets the protocol."""
-    if report["case"]["wide_margin"] != "feasible":
-        return None
-    return next((plan for plan in report["resections"] if plan["meets_protocol"] == "met"), None)
-
-
 def _plan_figures(report: Mapping[str, Any], figures: Sequence[Figure]) -> dict[str, list[Figure]]:
     kinds = ("resection", "resection_slice")
     return {
@@ -165,20 +111,6 @@ def _p_fresh(fresh: Mapping[str, Any]) -> float | None:
 
 def _cut_colours(report: Mapping[str, Any]) -> list[tuple[str, tuple[int, int, int]]]:
     return [("taken out by a resection", SPECIMEN_RGB), ("its cut", CUT_RGB)] if report["resections"] else []
-
-
-def _flr(row: Mapping[str, Any] | None, name: str) -> dict[str, Any]:
-    """A percentage of the curve as a measured quantity."""
-    if row is None:
-        return {"value": None, "reason": "the margin curve has no row at the protocol's margin"}
-    value, low, high = (row.get(f"{name}_{part}") for part in ("percent", "low_percent", "high_percent"))
-    if value is None:
-        return {"value": None, "reason": _why_no_flr(name)}
-    return {"value": value, "low": low, "high": high}
-
-
-def _why_no_flr(name: str) -> str:
-    return "inflow or outflow is not known" if name == "flr" else "the removed volume is not known"
 
 
 def _curve_rows(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
