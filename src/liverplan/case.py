@@ -15,7 +15,10 @@ from typing import Any, TypeAlias
 
 from liverplan import RESEARCH_USE_ONLY, __version__
 from liverplan.anatomy import Structure
+from liverplan.clinical import ClinicalRecord, parse_record
+from liverplan.errors import ClinicalError
 from liverplan.fresh_margin import load_cut_loss
+from liverplan.io.clinical import read_clinical
 from liverplan.io.folder import output_folder, write_json_atomic
 from liverplan.io.images import read_file, read_image
 from liverplan.io.meshes import SceneMesh, light_enough, write_glb, write_stl
@@ -52,7 +55,9 @@ class Settings:
     pictures: bool = True
     margin_mm: float | None = None
     resections: tuple[Path, ...] = ()
+    clinical: Path | None = None
     body: BodySize = field(default_factory=lambda: BodySize(None, None))
+    """Said beside the clinical record, which may hold it as well."""
     cut_loss: Path | None = None
 
 
@@ -81,7 +86,7 @@ def plan_case(settings: Settings, out: Path, overwrite: bool = False, progress: 
     started = time.time()
     # Beside: what needs no more than the masks. Compression and VTK leave the interpreter to the plan.
     with output_folder(out, overwrite=overwrite) as folder, ThreadPoolExecutor(max_workers=1) as beside:
-        protocol = load_protocol(settings.protocol)
+        protocol, clinical = load_protocol(settings.protocol), clinical_record(settings)
         with timings.stage("read"):
             report_progress(0.0, "reading the image")
             ahead = ReadAhead(settings.segmentation, beside) if settings.segmentation else None
@@ -91,7 +96,7 @@ def plan_case(settings: Settings, out: Path, overwrite: bool = False, progress: 
         anatomy = beside.submit(_anatomy_meshes, masks, folder / "meshes")
         given_written = beside.submit(write_segmentation, _without_lesions(masks), folder / "segmentation")
         with timings.stage("plan"):
-            wishes = _wishes(settings, masks)
+            wishes = _wishes(settings, masks, clinical)
             result = plan(volume, masks, protocol, lambda f, s: report_progress(0.5 + 0.2 * f, s), wishes)
         record = to_record(result)
         write_json_atomic(folder / "report.json", record)
@@ -123,10 +128,30 @@ def _segmentation(settings: Settings, volume: Volume, ahead: ReadAhead | None, p
     return segment(volume, settings.model, settings.device, progress)
 
 
-def _wishes(settings: Settings, masks: Segmentation) -> Wishes:
-    """What the plan is asked for beside the protocol: the margin, the surgeon's own resections, the body's size."""
+def clinical_record(settings: Settings) -> ClinicalRecord:
+    """The clinical record of the settings, height and weight that were said beside it included.
+
+    Raises ClinicalError when it cannot be read, and when it says another height or weight.
+    """
+    record = read_clinical(settings.clinical) if settings.clinical else ClinicalRecord(())
+    said = {"height_cm": settings.body.height_cm, "weight_kg": settings.body.weight_kg}
+    for name, value in said.items():
+        known = record.number(name)
+        if value is not None and known is not None and known != value:
+            raise ClinicalError(
+                f"{name} is said twice, and differently",
+                got=f"{value:g} beside the clinical record, which says {known:g}",
+                wanted="one of them",
+                do="Correct the record, or leave the option away.",
+            )
+    added = {name: value for name, value in said.items() if value is not None and record.known(name) is None}
+    return parse_record({**record.to_json(), **added}, on_reading=record.on_reading) if added else record
+
+
+def _wishes(settings: Settings, masks: Segmentation, clinical: ClinicalRecord) -> Wishes:
+    """What the plan is asked for beside the protocol: the margin, the surgeon's own resections, the clinical record."""
     given = read_resections(settings.resections, masks) if settings.resections else ()
-    return Wishes(settings.margin_mm, given, settings.body, load_cut_loss(settings.cut_loss))
+    return Wishes(settings.margin_mm, given, clinical, load_cut_loss(settings.cut_loss))
 
 
 def _without_lesions(masks: Segmentation) -> Segmentation:
@@ -216,6 +241,7 @@ def _run_record(settings: Settings, result: Plan, timings: Timings, started: flo
             "pictures": settings.pictures,
             "margin_mm": settings.margin_mm,
             "resections": [path.name for path in settings.resections],
+            "clinical": settings.clinical.name if settings.clinical else None,
             "height_cm": settings.body.height_cm,
             "weight_kg": settings.body.weight_kg,
             "cut_loss": settings.cut_loss.name if settings.cut_loss else None,

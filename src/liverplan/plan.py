@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from liverplan.anatomy import Structure
+from liverplan.clinical import ClinicalRecord
 from liverplan.couinaud import SegmentEstimate, estimate_segments
 from liverplan.distance import BoundaryError
 from liverplan.errors import SegmentationRefused
@@ -26,7 +27,6 @@ from liverplan.findings import (
 )
 from liverplan.fresh_margin import CutLossModel, FreshMargin, load_cut_loss, predict
 from liverplan.lesions import LabelArray, LesionMap, find_lesions
-from liverplan.liver_volume import BodySize, StandardVolume, standardised_volumes_ml
 from liverplan.margin import (
     CELL_MM,
     CurvePoint,
@@ -78,12 +78,12 @@ class Wishes:
     """What a plan is asked for beside the protocol.
 
     margin_mm: the margin that proposed resections are cut for; None for the protocol's. given: the surgeon's own, on
-    the image's grid. body: for standardised liver volumes. cut_loss: for margins on the fresh specimen.
+    the image's grid. clinical: what the criteria read beside the scan. cut_loss: for margins on the fresh specimen.
     """
 
     margin_mm: float | None = None
     given: tuple[GivenResection, ...] = ()
-    body: BodySize = field(default_factory=lambda: BodySize(None, None))
+    clinical: ClinicalRecord = field(default_factory=lambda: ClinicalRecord(()))
     cut_loss: CutLossModel = field(default_factory=load_cut_loss)
 
 
@@ -118,7 +118,6 @@ class Plan:
     resections: tuple[MeasuredResection, ...]
     """Proposed and given ones, the best first; specimens on `workspace.grid`."""
     workspace: Workspace
-    standard_volumes: Mapping[str, StandardVolume]
     fresh: Mapping[str, FreshMargin] | Unknown
     """The best resection's margin as expected on the fresh specimen, by device."""
     sensitivity: Sensitivity
@@ -229,12 +228,11 @@ def plan(
         affected_by_vessels=affected_by_vessels(evidence),
         quality=quality,
         measures=measures,
-        decision=decide(protocol, measures),
+        decision=decide(protocol, measures, wishes.clinical.facts()),
         names=names,
         segments=estimate,
         resections=evidence.resections,
         workspace=work,
-        standard_volumes=standardised_volumes_ml(wishes.body),
         fresh=_fresh(evidence, wishes.cut_loss),
         sensitivity=sensitivity(
             field, evidence.bound, limits.wide_margin_mm, limits.flr_percent, judge.remnant_unknown

@@ -15,6 +15,7 @@ from liverplan.margin import CurvePoint, Limit, UpperBound
 from liverplan.plan import Plan
 from liverplan.protocol import measures_to_json
 from liverplan.quantity import Distance, Quantity, Unknown
+from liverplan.record_clinical import with_clinical
 from liverplan.vessels import VesselTree
 
 SCHEMA_VERSION = "1"
@@ -62,8 +63,7 @@ def to_record(plan: Plan) -> dict[str, Any]:
         "eligibility": plan.decision.to_json(),
         "assumptions": list(ASSUMPTIONS),
     }
-    rounded: dict[str, Any] = _rounded(record)
-    return rounded
+    return with_clinical(_rounded(record), plan.wishes.clinical)
 
 
 def _input(plan: Plan) -> dict[str, Any]:
@@ -98,7 +98,6 @@ def _liver(plan: Plan) -> dict[str, Any]:
         "volume_low_ml": plan.liver_ml.low,
         "volume_high_ml": plan.liver_ml.high,
         "tumour_volume_ml": plan.tumour_ml,
-        "standardised_volume_ml": resections.standard_volumes(plan),
         "liver_segments": _segment_volumes(plan),
         "liver_segments_estimated": resections.estimated_segments(plan),
     }

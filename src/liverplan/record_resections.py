@@ -10,8 +10,7 @@ import numpy as np
 
 from liverplan.anatomy import Structure
 from liverplan.fresh_margin import FreshMargin
-from liverplan.liver_volume import discordant, remnant_to_weight_percent, standardised_flr_percent
-from liverplan.quantity import Distance, Measured, Quantity, Unknown
+from liverplan.quantity import Distance, Measured, Unknown
 from liverplan.resection.choices import VesselChoice
 from liverplan.resection.cut import CutMargin
 from liverplan.resection.measure import MeasuredResection
@@ -29,7 +28,7 @@ def measured(value: Measured) -> dict[str, Any]:
 
 
 def resection(plan: Plan, found: MeasuredResection) -> dict[str, Any]:
-    """One row of `resections`: contract keys first, then what goes with them."""
+    """One row of `resections`; shares over standardised volumes follow from the clinical record."""
     lesions = plan.lesion_map.lesions
     remnant_known = plan.remnant_known is None
     return {
@@ -42,7 +41,6 @@ def resection(plan: Plan, found: MeasuredResection) -> dict[str, Any]:
         "volume_ml": measured(found.volume_ml),
         "remnant_ml": found.remnant_ml if remnant_known else None,
         "flr_percent": measured(found.flr_percent) | _terms(found.flr_terms_points),
-        "flr_standardised_percent": _standardised(plan, found),
         "devascularised_ml": found.devascularised_ml if remnant_known else None,
         "congested_ml": found.congested_ml if remnant_known else None,
         "divided_vessels": [
@@ -59,8 +57,6 @@ def resection(plan: Plan, found: MeasuredResection) -> dict[str, Any]:
         "reason": found.reason,
         "functional_remnant_ml": measured(found.functional_remnant_ml),
         "geometric_flr_percent": measured(found.geometric_flr_percent),
-        "flr_to_weight_percent": measured(remnant_to_weight_percent(_functional(found), plan.wishes.body.weight_kg)),
-        "denominators_disagree": _disagree(plan, found),
         "probability": {"margin_at_least_limit": found.p_margin, "flr_at_least_limit": found.p_flr},
         "score": {name: getattr(found.score, name) for name in found.score.__dataclass_fields__}
         if remnant_known
@@ -124,12 +120,6 @@ def fresh_margins(fresh: Mapping[str, FreshMargin] | Unknown) -> dict[str, Any]:
     }
 
 
-def standard_volumes(plan: Plan) -> dict[str, float] | None:
-    """mL by formula; null without height and weight."""
-    found = {name: v.volume_ml for name, v in plan.standard_volumes.items() if not isinstance(v.volume_ml, Unknown)}
-    return found or None
-
-
 def named_anatomy(plan: Plan) -> dict[str, Any]:
     """Names of each tree's branches with what they serve, variants, and why a tree is only numbered."""
     return {s.value: _names(plan, s) for s in (Structure.PORTAL_VEIN, Structure.HEPATIC_VEINS) if s in plan.names}
@@ -171,28 +161,6 @@ def _names(plan: Plan, structure: Structure) -> dict[str, Any]:
         "branches": branches if names.named else [],
         "n_numbered": 0 if names.named else len(names.names),
     }
-
-
-def _functional(found: MeasuredResection) -> Measured:
-    return found.functional_remnant_ml
-
-
-def _standardised(plan: Plan, found: MeasuredResection) -> dict[str, float] | None:
-    """The functional remnant over each formula's volume; null without body size or remnant."""
-    shares = {n: standardised_flr_percent(_functional(found), v) for n, v in plan.standard_volumes.items()}
-    return {n: q.value for n, q in shares.items() if isinstance(q, Quantity)} or None
-
-
-def _disagree(plan: Plan, found: MeasuredResection) -> list[str] | None:
-    """Formulas whose share falls on the other side of the protocol's limit than the measured one; null when unknown."""
-    limit = plan.protocol.limits.flr_percent
-    told = {
-        name: discordant(found.flr_percent, standardised_flr_percent(_functional(found), volume), limit)
-        for name, volume in plan.standard_volumes.items()
-    }
-    if all(isinstance(t, Unknown) for t in told.values()):
-        return None
-    return [name for name, t in told.items() if t is True]
 
 
 def _terms(terms: Mapping[str, float]) -> dict[str, Any]:

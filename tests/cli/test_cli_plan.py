@@ -259,3 +259,31 @@ def test_own_resections_stand_beside_proposed_ones_with_their_union_on_the_image
     assert all(m["value"] is not None for m in both["margin_mm"])
     alone = next(r for r in report["resections"] if r["name"] == "plane")
     assert [m["value"] is None for m in alone["margin_mm"]] == [False, True]
+
+
+def test_a_clinical_record_is_decided_on_and_kept_in_the_report(patient, tmp_path):
+    (tmp_path / "record.yaml").write_text("age_years: 61\nheight_cm: 170\n", encoding="utf-8")
+    arguments = ["plan", str(patient / "image.nii.gz"), "--segmentation", str(patient / "masks")]
+    arguments += ["-o", str(tmp_path / "out"), "--clinical", str(tmp_path / "record.yaml"), "--weight-kg", "65"]
+    assert run([*arguments, "--quiet", "--no-pictures"]) == 0
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert next(c for c in report["eligibility"]["criteria"] if c["id"] == "I1")["outcome"] == "met"
+    assert report["clinical"]["fields"]["height_cm"] == {"value": 170, "unit": "cm"}
+    assert report["liver"]["standardised_volume_ml"]["feng"] == pytest.approx(1204.2, abs=0.5)
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["settings"]["clinical"] == "record.yaml"
+
+
+def test_a_broken_clinical_record_is_refused_before_anything_is_computed(patient, tmp_path, capsys):
+    (tmp_path / "record.yaml").write_text("age: 61\n", encoding="utf-8")
+    said = refused(
+        capsys, str(patient / "image.nii.gz"), "-o", str(tmp_path / "o"), "--clinical", str(tmp_path / "record.yaml")
+    )
+    assert "age_years" in said
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_height_that_is_said_twice_and_differently_is_refused(patient, tmp_path, capsys):
+    (tmp_path / "record.yaml").write_text("height_cm: 170\n", encoding="utf-8")
+    options = ["--clinical", str(tmp_path / "record.yaml"), "--height-cm", "180"]
+    said = refused(capsys, str(patient / "image.nii.gz"), "-o", str(tmp_path / "o"), *options)
+    assert "height_cm is said twice" in said

@@ -15,10 +15,13 @@ if TYPE_CHECKING:
 
 _HELP = f"""Decide the trial's criteria again on a planned case.
 
-Reads OUT/report.json, decides every criterion from the measurements stored there, rewrites report.json and renders
-the report again. A criterion that nothing was recorded for is undetermined, never met. {RESEARCH_USE_ONLY}
+Reads OUT/report.json, decides every criterion from the measurements stored there and from the clinical record,
+rewrites report.json and renders the report again. Without --clinical the record that the report holds counts. A
+criterion that nothing was recorded for is undetermined, never met. {RESEARCH_USE_ONLY}
 
-Example: liverplan eligibility out --protocol my-trial.toml
+Examples:
+  liverplan eligibility out --clinical patient.yaml
+  liverplan eligibility out --protocol my-trial.toml
 """
 
 
@@ -28,6 +31,13 @@ def register(app: typer.Typer) -> None:
 
 def eligibility(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder that `liverplan plan` wrote.")],
+    clinical: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Clinical record as YAML, JSON or a FHIR Bundle, in place of the one that the report holds.",
+        ),
+    ] = None,
     protocol: Annotated[
         str | None,
         typer.Option(metavar="NAME|FILE", help="Protocol by name or as a TOML file. Default: the one of the report."),
@@ -35,15 +45,17 @@ def eligibility(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
+    from liverplan.io.clinical import read_clinical
     from liverplan.io.folder import write_json_atomic
-    from liverplan.protocol import decide, load_protocol, measures_from_json
+    from liverplan.protocol import load_protocol
+    from liverplan.record_clinical import decided_again, stored_record
     from liverplan.report import render_report
 
     console = Console(quiet, as_json)
     report = _read_report(out)
     chosen = load_protocol(protocol or _protocol_of(report))
-    decision = decide(chosen, measures_from_json(report["measures"], chosen.limits))
-    report["eligibility"] = decision.to_json()
+    record = read_clinical(clinical) if clinical else stored_record(report)
+    report, decision = decided_again(report, chosen, record)
     write_json_atomic(out / "report.json", report)
     render_report(out)
     console.result(report["eligibility"])
@@ -67,6 +79,9 @@ def print_decision(decision: Decision) -> None:
     terminal = RichConsole()
     terminal.print(table)
     terminal.print(f"Verdict: {decision.verdict.value.replace('_', ' ')}. {RESEARCH_USE_ONLY}")
+    missing = dict.fromkeys(name for result in decision.criteria for name in result.missing)
+    if missing:
+        terminal.print(f"To obtain: {', '.join(missing)}")
 
 
 def _why(result: CriterionResult) -> str:

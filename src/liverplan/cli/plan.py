@@ -14,6 +14,7 @@ from liverplan.cli.console import AsJson, Console, Quiet
 
 if TYPE_CHECKING:
     from liverplan.plan import Plan
+    from liverplan.protocol import Decision
 
 _HELP = f"""Measure margins and remnant on a scan and decide the trial's criteria.
 
@@ -22,9 +23,12 @@ on masks that no reader has confirmed stay undetermined. {RESEARCH_USE_ONLY}
 
 Examples:
   liverplan plan scan.nii.gz -o out
-  liverplan plan dicom/ --segmentation masks/ -o out
+  liverplan plan dicom/ --segmentation masks/ --clinical patient.yaml -o out
   liverplan plan dicom/ --segmentation masks/ --resection plane.json --resection mine.stl -o out
 """
+
+
+_OUTCOMES = ("met", "not_met", "undetermined")
 
 
 class Device(enum.StrEnum):
@@ -52,6 +56,14 @@ def plan(
     segmentation: Annotated[
         Path | None,
         typer.Option(metavar="PATH", help="Masks: a folder with one file per structure, a label map or .seg.nrrd."),
+    ] = None,
+    clinical: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Clinical record as YAML, JSON or a FHIR Bundle; `liverplan schema clinical --template` prints one to "
+            "fill in.",
+        ),
     ] = None,
     protocol: Annotated[
         str, typer.Option(metavar="NAME|FILE", help="Trial protocol by name or as a TOML file.")
@@ -105,6 +117,7 @@ def plan(
         pictures,
         margin_mm=margin,
         resections=tuple(resection or ()),
+        clinical=clinical,
         body=BodySize(height_cm, weight_kg),
         cut_loss=cut_loss,
     )
@@ -116,6 +129,15 @@ def plan(
     for line in summary(result):
         console.say(line)
     console.say(f"report: {(out / 'report.html').resolve()}")
+
+
+def eligibility_lines(decision: Decision) -> list[str]:
+    """The verdict, what fails, and what is missing, for the terminal."""
+    by_outcome = {o: [c.criterion.id for c in decision.criteria if c.outcome.value == o] for o in _OUTCOMES}
+    lines = [f"protocol {decision.protocol.id}: {decision.verdict.value.replace('_', ' ')}"]
+    lines += [f"  {o.replace('_', ' ')}: {', '.join(ids)}" for o, ids in by_outcome.items() if ids]
+    missing = dict.fromkeys(name for c in decision.criteria for name in c.missing)
+    return [*lines, f"  to obtain: {', '.join(missing)}"] if missing else lines
 
 
 def summary(result: Plan) -> list[str]:
@@ -132,6 +154,6 @@ def summary(result: Plan) -> list[str]:
     for found in result.resections[:5]:
         lines.append(f"  resection {found.name}: {found.meets.replace('_', ' ')}: {found.reason}")
     lines.append(f"wide margin: {result.verdict.wide_margin}: {result.verdict.reason}")
-    lines.append(f"protocol {result.protocol.id}: {result.decision.verdict.value.replace('_', ' ')}")
+    lines += eligibility_lines(result.decision)
     lines.append(RESEARCH_USE_ONLY)
     return lines
