@@ -239,11 +239,11 @@ def test_two_files_for_one_structure_are_refused(tmp_path: Path) -> None:
         read_segmentation(folder(tmp_path / "b", liver_tumor=case()["lesions"]), GRID)
 
 
-def test_a_missing_or_a_dicom_segmentation_is_refused_with_what_is_accepted(tmp_path: Path) -> None:
+def test_a_missing_or_a_damaged_dicom_segmentation_is_refused_with_what_is_accepted(tmp_path: Path) -> None:
     with pytest.raises(UnreadableInput, match="does not exist"):
         read_segmentation(tmp_path / "none", GRID)
     (tmp_path / "seg.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"\0" * 100)
-    with pytest.raises(UnreadableInput, match=r"DICOM segmentation cannot be read yet.*seg\.nrrd"):
+    with pytest.raises(UnreadableInput, match=r"cannot be read as a DICOM segmentation.*seg\.nrrd"):
         read_segmentation(tmp_path / "seg.dcm", GRID)
 
 

@@ -1,4 +1,4 @@
-"""`read_segmentation`: masks from a folder, a label map or a 3D Slicer segmentation, on the image's own grid.
+"""`read_segmentation`: masks from a folder, a label map, a 3D Slicer or a DICOM segmentation, on the image's own grid.
 
 What counts as liver is settled on the way in (docs/decisions/0003-what-counts-as-liver.md): the whole organ with its
 lesions and the vessels inside it. Nothing is guessed from a name that is not known, and nothing is resampled.
@@ -6,7 +6,7 @@ lesions and the vessels inside it. Nothing is guessed from a name that is not kn
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import TypeAlias
@@ -16,9 +16,10 @@ import numpy as np
 from liverplan.anatomy import Structure
 from liverplan.errors import LiverplanError, SegmentationRefused, UnreadableInput
 from liverplan.io.completion import completed
+from liverplan.io.dicom_seg_in import is_dicom, read_dicom_seg, segmentation_in
 from liverplan.io.images import FILE_SUFFIXES, read_file
 from liverplan.io.labels import Mask, as_labels, label_values, one_value_or_many
-from liverplan.io.slicer import is_slicer_segmentation, read_slicer
+from liverplan.io.slicer import Segment, is_slicer_segmentation, read_slicer
 from liverplan.io.venous import split_venous_system
 from liverplan.volume import AnyArray, Grid, Reorientation, Segmentation, Volume
 
@@ -46,8 +47,8 @@ VENOUS_SYSTEM = "venous_system"
 SEGMENTS = {f"liver_segment_{n}": n for n in range(1, 9)}
 ACCEPTED = (
     "a folder with one mask per structure (liver.nii.gz, lesions.nii.gz, portal_vein.nii.gz, hepatic_veins.nii.gz, "
-    "inferior_vena_cava.nii.gz ...), one label map (1 liver, 2 lesions, 3 portal vein, 4 hepatic veins, 5 vena cava) "
-    "or a 3D Slicer .seg.nrrd"
+    "inferior_vena_cava.nii.gz ...), one label map (1 liver, 2 lesions, 3 portal vein, 4 hepatic veins, 5 vena cava), "
+    "a 3D Slicer .seg.nrrd or a DICOM SEG"
 )
 
 
@@ -74,13 +75,15 @@ def read_segmentation(path: Path, grid: Grid, read: Reader = read_file) -> Segme
     path = Path(path)
     if not path.exists():
         raise UnreadableInput("the segmentation does not exist", got=str(path), wanted=ACCEPTED, do="Check the path.")
+    dicom = _dicom_seg(path)
+    if dicom is not None:
+        found, notes = _read_segments(dicom, read_dicom_seg(dicom, grid))
+        return completed(grid, found, notes, touching=False)
     if path.is_dir():
         found, notes = _read_folder(path, grid, read)
         return completed(grid, found, notes, touching=False)
-    if path.name.lower().endswith(".dcm") or _is_dicom(path):
-        raise _not_dicom_seg(path)
     if is_slicer_segmentation(path):
-        found, notes = _read_slicer(path, grid)
+        found, notes = _read_segments(path, read_slicer(path, grid))
         return completed(grid, found, notes, touching=False)
     return completed(grid, _read_label_map(path, grid), [], touching=True)
 
@@ -201,11 +204,19 @@ def _read_label_map(path: Path, grid: Grid) -> Masks:
     return masks
 
 
-def _read_slicer(path: Path, grid: Grid) -> tuple[Masks, list[str]]:
+def _dicom_seg(path: Path) -> Path | None:
+    """The DICOM segmentation that `path` is or holds; None for anything else. Mask files in a folder go first."""
+    if path.is_dir():
+        return None if _mask_files(path) else segmentation_in(path)
+    return path if path.name.lower().endswith(".dcm") or is_dicom(path) else None
+
+
+def _read_segments(path: Path, segments: Iterable[Segment]) -> tuple[Masks, list[str]]:
+    """Masks from named segments on one grid, each with its number where it has one."""
     masks: Masks = {}
     taken: dict[Structure, set[int]] = {}
     unknown = []
-    for segment in read_slicer(path, grid):
+    for segment in segments:
         if segment.structure is None:
             unknown.append(segment.name)
             continue
@@ -217,7 +228,7 @@ def _read_slicer(path: Path, grid: Grid) -> tuple[Masks, list[str]]:
                 wanted="one segment per structure",
                 do="Merge or rename them in 3D Slicer.",
             )
-        mask = masks.setdefault(segment.structure, np.zeros(grid.shape, dtype=np.uint8, order="F"))
+        mask = masks.setdefault(segment.structure, np.zeros(segment.mask.shape, dtype=np.uint8, order="F"))
         number = segment.number if segment.number and segment.number not in numbers else max(numbers, default=0) + 1
         numbers.add(number)
         mask[segment.mask] = number
@@ -225,20 +236,6 @@ def _read_slicer(path: Path, grid: Grid) -> tuple[Masks, list[str]]:
         raise _no_liver(f"{path.name} with segments {', '.join(unknown) or 'none'}")
     notes = [f"Segments not recognised and not used: {', '.join(unknown)}."] if unknown else []
     return masks, notes
-
-
-def _is_dicom(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
-
-
-def _not_dicom_seg(path: Path) -> LiverplanError:
-    return UnreadableInput(
-        "a DICOM segmentation cannot be read yet",
-        got=path.name,
-        wanted=ACCEPTED,
-        do="Open it in 3D Slicer and save it as .seg.nrrd, or convert it to NIfTI masks (dcmqi segimage2itkimage).",
-    )
 
 
 def _no_liver(got: str) -> SegmentationRefused:

@@ -1,0 +1,38 @@
+"""`write_dicom`: a plan as DICOM objects that an archive files beside the scan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from liverplan.io.dicom_pdf import write_pdf
+from liverplan.io.dicom_seg import write_seg
+from liverplan.io.dicom_source import SourceSeries, record_digest, source_series
+from liverplan.io.dicom_sr import write_sr
+from liverplan.io.folder import writing
+from liverplan.volume import Segmentation
+
+__all__ = ["SourceSeries", "source_series", "write_dicom"]
+
+
+def write_dicom(
+    folder: Path, record: Mapping[str, Any], segmentation: Segmentation, source: SourceSeries
+) -> tuple[Path, ...]:
+    """Write folder/dicom/seg.dcm, sr.dcm and, when folder/report.pdf stands there, report.dcm; return the paths.
+
+    record: what report.json holds. segmentation: on the image's own grid, lesions with the record's ids as values.
+    source: `source_series(image_path, volume)`. File names hold nothing of the patient.
+    Raises GeometryMismatch when the masks are not on the grid of the series; OutputError, ResourceError.
+    """
+    target = Path(folder) / "dicom"
+    with writing(target):
+        target.mkdir(parents=True, exist_ok=True)
+    written = write_seg(target / "seg.dcm", segmentation, source)
+    write_sr(target / "sr.dcm", record, written, source)
+    paths = [target / "seg.dcm", target / "sr.dcm"]
+    report = Path(folder) / "report.pdf"
+    if report.is_file():
+        write_pdf(target / "report.dcm", report.read_bytes(), source, record_digest(record))
+        paths.append(target / "report.dcm")
+    return tuple(paths)

@@ -1,0 +1,71 @@
+"""The printed report as a DICOM Encapsulated PDF (PS3.3 A.45.1), so that it is found beside the scan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from liverplan import RESEARCH_USE_ONLY, __version__
+from liverplan.io.dicom_source import Header, SourceSeries, derived_uid, save
+
+ENCAPSULATED_PDF = "1.2.840.10008.5.1.4.1.1.104.1"
+SERIES_NUMBER = 903
+_EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
+_SOFTWARE = "liverplan"
+
+
+def write_pdf(path: Path, pdf: bytes, source: SourceSeries, digest: str) -> None:
+    """Write the bytes of a PDF to `path`. `digest`: of what the PDF says; it decides the UIDs.
+
+    Raises OutputError, ResourceError.
+    """
+    from highdicom.base import SOPClass
+    from pydicom.dataset import Dataset
+
+    first = source.first
+    uid = derived_uid("pdf", source.series_uid, digest)
+    document = SOPClass(
+        study_instance_uid=first.StudyInstanceUID,
+        series_instance_uid=derived_uid("series", uid),
+        series_number=SERIES_NUMBER,
+        sop_instance_uid=uid,
+        sop_class_uid=ENCAPSULATED_PDF,
+        instance_number=1,
+        modality="DOC",
+        manufacturer=_SOFTWARE,
+        manufacturer_model_name=_SOFTWARE,
+        software_versions=__version__,
+        device_serial_number=__version__,
+        transfer_syntax_uid=_EXPLICIT_LITTLE_ENDIAN,
+        patient_id=first.PatientID,
+        patient_name=first.PatientName,
+        patient_birth_date=first.PatientBirthDate,
+        patient_sex=first.PatientSex,
+        accession_number=first.AccessionNumber,
+        study_id=first.StudyID,
+        study_date=first.StudyDate,
+        study_time=first.StudyTime,
+        referring_physician_name=first.ReferringPhysicianName,
+        series_description="Liver plan report (research use only)",
+    )
+    document.copy_patient_and_study_information(first)
+    document.ConversionType = "WSD"
+    document.BurnedInAnnotation = "YES"  # a report may name the case
+    document.AcquisitionDateTime = None
+    document.DocumentTitle = f"Liver plan. {RESEARCH_USE_ONLY}"
+    title = Dataset()
+    title.CodeValue, title.CodingSchemeDesignator, title.CodeMeaning = "126000", "DCM", "Imaging Measurement Report"
+    document.ConceptNameCodeSequence = [title]
+    document.SourceInstanceSequence = [_reference(header) for header in source.headers]
+    document.MIMETypeOfEncapsulatedDocument = "application/pdf"
+    document.EncapsulatedDocumentLength = len(pdf)
+    document.EncapsulatedDocument = pdf + b"\0" * (len(pdf) % 2)
+    save(document, path)
+
+
+def _reference(header: Header) -> Header:
+    from pydicom.dataset import Dataset
+
+    item = Dataset()
+    item.ReferencedSOPClassUID = header.SOPClassUID
+    item.ReferencedSOPInstanceUID = header.SOPInstanceUID
+    return item
