@@ -21,6 +21,7 @@ VERBS: tuple[str, ...] = (
     "train",
     "evaluate",
     "models",
+    "cohort",
     "schema",
 )
 """Modules of this package that hold a verb, in the order of `--help`; each has a function `register(app)`."""

@@ -1,0 +1,117 @@
+"""Cases on a Ray cluster: an actor per slot with its share of a GPU. The only module that imports Ray.
+
+What travels are paths, settings and outcomes, never a volume: OUT and the images lie where every node sees them.
+A slot holds one case, so nothing piles up in the cluster; the driver keeps the queue.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any
+
+from liverplan.cohort.engines import Answer, Died
+from liverplan.cohort.request import Options
+from liverplan.cohort.task import CaseWorker, Task
+from liverplan.errors import InputError, ResourceError
+
+# Set before Ray loads: nothing of a hospital's network is reported to anybody.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+try:
+    import ray
+    from ray.exceptions import RayActorError, RayError
+except ImportError as missing:
+    raise InputError(
+        "Ray is not installed here",
+        got="--engine ray in an environment without Ray",
+        wanted="Ray on this machine and on every node",
+        do="Install it with: pip install 'liverplan[cohort]'; or use --engine local.",
+    ) from missing
+
+LOOPBACK = "127.0.0.1"
+CPUS_PER_CASE = 1.0
+"""Ray limits the threads of an actor to its cores."""
+
+
+class RayEngine:
+    """Actors of a cluster, each made when its slot is first used. See `engines.Engine`.
+
+    Raises InputError when the cluster cannot be reached, ResourceError when it can never place a case.
+    """
+
+    def __init__(self, options: Options, cases: int) -> None:
+        self._own = not ray.is_initialized()
+        if self._own:
+            _connect(options)
+        total: dict[str, float] = ray.cluster_resources()
+        gpus = float(total.get("GPU", 0.0))
+        share = options.gpus_per_case if options.gpus_per_case is not None else 0.0
+        fit = _that_fit(float(total.get("CPU", 0.0)), gpus, share)
+        self._slots = max(1, min(options.workers or fit, fit, cases))
+        self._actor = ray.remote(CaseWorker).options(num_cpus=CPUS_PER_CASE, num_gpus=share, max_restarts=0)
+        self._actors: dict[int, Any] = {}
+        self._answers: dict[Any, int] = {}
+
+    @property
+    def slots(self) -> int:
+        return self._slots
+
+    def submit(self, slot: int, task: Task, ahead: Task | None) -> None:
+        if slot not in self._actors:
+            self._actors[slot] = self._actor.remote()
+        self._answers[self._actors[slot].work.remote(task, ahead)] = slot
+
+    def wait(self) -> list[tuple[int, Answer]]:
+        first, _ = ray.wait(list(self._answers), num_returns=1)
+        ready, _ = ray.wait(list(self._answers), num_returns=len(self._answers), timeout=0)
+        return [self._answer(reference) for reference in {*first, *ready}]
+
+    def close(self) -> None:
+        """Idle actors would hold their GPUs against everybody else: they are ended, not left."""
+        for actor in self._actors.values():
+            ray.kill(actor)
+        self._actors.clear()
+        if self._own:
+            ray.shutdown()
+
+    def _answer(self, reference: Any) -> tuple[int, Answer]:
+        slot = self._answers.pop(reference)
+        try:
+            answer: Answer = ray.get(reference)
+        except RayActorError:
+            del self._actors[slot]
+            answer = Died("the worker or its node was lost (killed, or out of memory)")
+        except RayError as error:
+            ray.kill(self._actors.pop(slot))
+            answer = Died(f"Ray gave the case up: {type(error).__name__}")
+        return slot, answer
+
+
+def _connect(options: Options) -> None:
+    settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if options.address is None:
+        # A cluster of its own, on this machine only.
+        settings |= {"include_dashboard": False, "_node_ip_address": LOOPBACK, "num_cpus": options.workers}
+    try:
+        ray.init(address=options.address or "local", **settings)
+    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+        raise InputError(
+            "the Ray cluster cannot be reached",
+            got=f"{options.address or 'a cluster on this machine'}: {str(error).splitlines()[0][:200]}",
+            wanted="a running cluster: auto (this machine is a node of it) or ray://HOST:10001",
+            do="Start it with `ray start --head`, or leave --address out for one on this machine.",
+        ) from error
+
+
+def _that_fit(cpus: float, gpus: float, share: float) -> int:
+    """Cases that the cluster can hold at a time. Raises ResourceError when it can never hold one."""
+    if share > gpus or cpus < CPUS_PER_CASE:
+        raise ResourceError(
+            "the Ray cluster cannot hold a case",
+            got=f"{gpus:g} GPUs and {cpus:g} cores in all",
+            wanted=f"{share:g} GPU and {CPUS_PER_CASE:g} core for each case",
+            do="Add nodes, or lower --gpus-per-case (0 runs without a GPU).",
+        )
+    by_gpu = int(gpus / share) if share > 0 else int(cpus)
+    return min(int(cpus / CPUS_PER_CASE), by_gpu)

@@ -1,0 +1,298 @@
+"""One case as one unit of work: planned into a folder of its own, published by a rename, or a failure with its reason.
+
+Runs in a worker. Nothing that a case can do ends the run: whatever is raised becomes an outcome.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import json
+import os
+import shutil
+import socket
+import sys
+import time
+import traceback
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import IO, Any
+
+from liverplan import RESEARCH_USE_ONLY, __version__
+from liverplan.cohort.cases import CohortCase
+from liverplan.cohort.inputs import content_hash, signature, stamps_of
+from liverplan.cohort.places import CASE_FILE, Places
+from liverplan.cohort.request import Request
+from liverplan.errors import InputError, LiverplanError, OutputError, ResourceError
+from liverplan.io.folder import write_json_atomic, writing
+
+RETRIED = ("killed", "resources")
+"""Kinds of failure that another attempt may get past; the others are facts about the input or the program."""
+STAGE = "stage: "
+"""Begins the lines of a log that say what comes next: all that is left of a worker that was killed."""
+_BEFORE = "looking at the inputs"
+
+
+@dataclass(frozen=True)
+class Task:
+    """A case to plan. known: a signature and the content that was hashed under it. reuse: a finished folder with the
+    same key is taken as it is. version: the driver's, which a worker on another machine must have as well."""
+
+    case: CohortCase
+    out: Path
+    request: Request
+    known: tuple[str, str] | None = None
+    reuse: bool = True
+    attempt: int = 1
+    version: str = __version__
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a case. status: "done", "kept" (was finished before, same key) or "failed".
+
+    stage, kind, reason: of a failure; see `state.CaseState`. seconds: wall time of this attempt.
+    """
+
+    case_id: str
+    status: str
+    signature: str | None = None
+    content: str | None = None
+    key: str | None = None
+    kind: str | None = None
+    stage: str | None = None
+    reason: str | None = None
+    seconds: float = 0.0
+    worker: str | None = None
+
+
+class CaseWorker:
+    """Plans one case after the other. While one is planned, the files of the next are read and hashed, so that they
+    are in memory when their turn comes. Libraries and networks stay loaded."""
+
+    def __init__(self) -> None:
+        self._beside = ThreadPoolExecutor(max_workers=1)
+        self._ahead: dict[str, Future[tuple[str, str]]] = {}
+        self.name = f"{socket.gethostname()}:{os.getpid()}"
+
+    def work(self, task: Task, ahead: Task | None = None) -> Outcome:
+        """Plan `task`. ahead: what will probably come next. Never raises for what a case does."""
+        current = self._ahead.pop(task.case.id, None)
+        self._ahead.clear()
+        with _logging(Places(task.out).log(task.case.id), task) as log:
+            waiting = current or self._beside.submit(_identity, task)
+            if ahead is not None:
+                self._ahead[ahead.case.id] = self._beside.submit(_identity, ahead)
+            return replace(_attempt(task, waiting.result, log), worker=self.name)
+
+
+class _Log:
+    """What is being done now, also as a line of the log. Lines are written at once: a killed worker leaves them."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self.stage = _BEFORE
+        self._file = file
+        self._started = time.perf_counter()
+
+    def stages(self, stage: str) -> None:
+        """A new stage."""
+        if stage != self.stage:
+            self.line(f"{STAGE}{stage} ({time.perf_counter() - self._started:.1f} s)")
+        self.stage = stage
+
+    def line(self, text: str) -> None:
+        """A line; a disk that is full must not fail a case twice."""
+        with contextlib.suppress(OSError):
+            print(text, file=self._file, flush=True)
+
+
+def last_stage(log: Path) -> str:
+    """The stage that a log ends in."""
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return _BEFORE
+    found = next((line for line in reversed(lines) if line.startswith(STAGE)), STAGE + _BEFORE)
+    return found.removeprefix(STAGE).rpartition(" (")[0] or found.removeprefix(STAGE)
+
+
+def _identity(task: Task) -> tuple[str, str]:
+    """Signature and content of the case; a content that is known for the signature is not read again."""
+    stamps = stamps_of(task.case)
+    current = signature(stamps)
+    if task.known is not None and task.known[0] == current:
+        return task.known
+    return current, content_hash(stamps)
+
+
+def _attempt(task: Task, identity: Callable[[], tuple[str, str]], log: _Log) -> Outcome:
+    started = time.perf_counter()
+    try:
+        outcome = _plan(task, identity, log)
+    except Exception as error:
+        log.line(traceback.format_exc())
+        outcome = _failure(task, error, log.stage)
+    return replace(outcome, seconds=round(time.perf_counter() - started, 3))
+
+
+def _failure(task: Task, error: Exception, stage: str) -> Outcome:
+    if isinstance(error, LiverplanError):
+        lasting = isinstance(error, InputError) and not isinstance(error, OutputError)
+        kind, reason = "refused" if lasting else "resources", f"{error.what}: got {error.got}; wanted {error.wanted}"
+    elif isinstance(error, (MemoryError, OSError)):
+        kind, reason = "resources", f"{type(error).__name__}: {error}" if str(error) else "out of memory"
+    else:
+        kind, reason = "error", f"{type(error).__name__}: {error}"
+    with contextlib.suppress(OSError):
+        marks = signature(stamps_of(task.case))
+        return Outcome(task.case.id, "failed", marks, kind=kind, stage=stage, reason=_shown(reason, task))
+    return Outcome(task.case.id, "failed", kind=kind, stage=stage, reason=_shown(reason, task))
+
+
+def _shown(reason: str, task: Task) -> str:
+    """One line without folders of this machine: tables travel, and a folder may be named after a patient."""
+    for role, path in task.case.inputs:
+        reason = reason.replace(str(path), f"<{role}>")
+    reason = reason.replace(str(task.out), "<out>")
+    return " ".join(reason.split())[:1000]
+
+
+def _plan(task: Task, identity: Callable[[], tuple[str, str]], log: _Log) -> Outcome:
+    if task.version != __version__:
+        raise ResourceError(
+            "the worker has another version of liverplan than the run",
+            got=__version__,
+            wanted=task.version,
+            do="Install the same version on every node.",
+        )
+    case, places = task.case, Places(task.out)
+    marks, content = identity()
+    key = task.request.key(case, content)
+    outcome = Outcome(case.id, "done", marks, content, key)
+    if task.reuse and published_key(places, case.id) == key:
+        return replace(outcome, status="kept")
+    log.stages("starting")
+    work = places.work / f"{case.id}.{uuid.uuid4().hex}"
+    try:
+        with writing(work):
+            work.mkdir(parents=True)
+        _write_case(task, key, content, work, log)
+        if signature(stamps_of(case)) != marks:
+            raise ResourceError(
+                "the inputs changed while the case was planned",
+                got="files of another size or time than before",
+                wanted="files that stay as they are",
+                do="Run the command again when they are complete.",
+            )
+        log.stages("publishing")
+        with writing(places.case(case.id)):
+            _publish(work, places.case(case.id))
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return outcome
+
+
+def published_key(places: Places, case_id: str) -> str | None:
+    """The key of a finished case's folder; None when there is none that can be read."""
+    try:
+        found = json.loads(places.case_file(case_id).read_text(encoding="utf-8"))
+        return str(found["key"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _write_case(task: Task, key: str, content: str, work: Path, log: _Log) -> None:
+    """`work`/result as `liverplan plan` writes it, and in it what the cohort needs to know."""
+    from liverplan.case import plan_case
+    from liverplan.cohort.rows import case_rows
+
+    started = time.perf_counter()
+    result = work / "result"
+    plan_case(_settings(task, work), result, progress=lambda _fraction, stage: log.stages(stage))
+    log.stages("collecting the tables")
+    report = json.loads((result / "report.json").read_text(encoding="utf-8"))
+    run = json.loads((result / "run.json").read_text(encoding="utf-8"))
+    rows = case_rows(task.case.id, report, run)
+    rows["cases"][0]["content_sha256"] = content
+    total = {"case_id": task.case.id, "stage": "case", "seconds": round(time.perf_counter() - started, 3)}
+    rows["timings"].append({**total, "peak_memory_mb": run.get("peak_memory_mb")})
+    stated = work / "clinical.json"
+    if stated.exists() and not (result / stated.name).exists():
+        stated.rename(result / stated.name)
+    head = {"key": key, "software_version": __version__, "notice": RESEARCH_USE_ONLY}
+    write_json_atomic(result / CASE_FILE, {**head, "rows": rows})
+
+
+def _settings(task: Task, work: Path) -> Any:
+    """The settings of `plan_case`; the clinical record goes in as a file, and its body size as such."""
+    from liverplan.case import Settings
+    from liverplan.clinical import parse_record
+
+    case, request = task.case, task.request
+    settings = Settings(
+        case.image,
+        case.segmentation,
+        request.protocol,
+        case.series_uid,
+        case.modality,
+        request.model,
+        request.device,
+        request.pictures,
+        margin_mm=case.margin_mm,
+        resections=case.resections,
+    )
+    if case.clinical is None:
+        return settings
+    settings = replace(settings, body=parse_record(case.clinical).body_size)
+    path = work / "clinical.json"
+    write_json_atomic(path, case.clinical)
+    # Named like this because plan_case may not take a record yet.
+    takes: Mapping[str, Any] = {"clinical": path} if "clinical" in {f.name for f in fields(Settings)} else {}
+    return replace(settings, **takes)
+
+
+def _publish(work: Path, place: Path) -> None:
+    """Give the finished folder its name; an earlier one steps aside first and goes with the work folder."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if place.exists():
+        place.rename(work / "earlier")
+    (work / "result").rename(place)
+
+
+@contextlib.contextmanager
+def _logging(path: Path, task: Task) -> Iterator[_Log]:
+    """Everything that this process writes, from C libraries as well, goes to the case's log while it is planned."""
+    with _log_file(path, "a" if task.attempt > 1 else "w") as file, _redirected(file.fileno()):
+        log = _Log(file)
+        log.line(f"{task.case.id}, attempt {task.attempt}, liverplan {__version__}, process {os.getpid()}")
+        yield log
+
+
+def _log_file(path: Path, mode: str) -> IO[str]:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open(mode, encoding="utf-8", errors="replace")
+    except OSError:
+        return Path(os.devnull).open(mode, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def _redirected(target: int) -> Iterator[None]:
+    """Point the descriptors of stdout and stderr at another file."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    before = [(descriptor, os.dup(descriptor)) for descriptor in (1, 2)]
+    try:
+        for descriptor, _ in before:
+            os.dup2(target, descriptor)
+        faulthandler.enable(2)
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for descriptor, copy in before:
+            os.dup2(copy, descriptor)
+            os.close(copy)
