@@ -211,6 +211,13 @@ def _algorithm(segmentation: Segmentation) -> Any:
 
 def _add_frames(seg: Any, packed: _Packed, entries: Sequence[Entry], source: SourceSeries) -> None:
     """Put the real frames in the place of those that the object was made with."""
+    from pydicom.valuerep import DS
+
+    # highdicom takes both from the one plane it was shown.
+    measures = seg.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    measures.SpacingBetweenSlices = DS(source.grid.spacing_mm[2], auto_format=True)
+    if "DimensionOrganizationType" in seg:
+        del seg.DimensionOrganizationType
     seg.SegmentsOverlap = "YES" if packed.overlap else "NO"
     seg.NumberOfFrames = len(packed.frames)
     rank = {k: n for n, k in enumerate(sorted({k for _, k in packed.frames}), start=1)}
