@@ -381,5 +381,21 @@ def _criterion(identifier: str, kind: str, text: str) -> dict[str, Any]:
     return {"id": identifier, "kind": kind, "text": text, "source": f"{kind} {identifier}", **facts}
 
 
+def parts() -> list[dict[str, Any]]:
+    """Parts of a composite criterion: one open, one that fails, one that a statement decided."""
+
+    def part(says: str, outcome: str, **more: Any) -> dict[str, Any]:
+        empty = {"measure": "r0_confirmed_by_surgeon", "value": None, "limit": True, "unit": None, "required": "yes"}
+        return {"says": says, "outcome": outcome, **empty, "evidence": "Ask.", "missing": [], "outranked": [], **more}
+
+    wide = {"measure": "margin.upper", "value": _around(3.2, 0.8), "limit": 7.0, "unit": "mm"}
+    counted = {"outranked": [{"measure": "lesions.count", "value": _around(13.0, 0.0)}]}
+    return [
+        part("R0 resection possible", "undetermined", missing=["r0_confirmed_by_surgeon"]),
+        part("wide margin achievable", "not_met", **wide, required="at least 7 mm", evidence="Too near the vena cava."),
+        part("few metastases", "met", **counted, evidence="Stated 2 (by radiologist)."),
+    ]
+
+
 def _around(value: float, half_width: float) -> dict[str, float]:
     return {"value": value, "low": value - half_width, "high": value + half_width}

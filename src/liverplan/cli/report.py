@@ -9,7 +9,7 @@ import typer
 
 from liverplan.cli.console import AsJson, Console, Quiet
 
-_HELP = """Render report.html and the tables again from OUT/report.json. Nothing is measured again.
+_HELP = """Render report.html, report.pdf and the tables again from OUT/report.json. Nothing is measured again.
 
 Example: liverplan report out --pictures
 """
@@ -39,6 +39,8 @@ def report(
     if pictures:
         with console.progress("pictures"):
             render_case_pictures(out, load_report(out), None, None)
-    page, *tables = render_report(out)
-    console.say(f"report: {page}")
-    console.result({"report": str(page), "tables": [str(path) for path in tables], "research_use_only": True})
+    page, pdf, *tables = render_report(out)
+    console.say(f"report: {page}\nPDF: {pdf}")
+    console.result(
+        {"report": str(page), "pdf": str(pdf), "tables": [str(path) for path in tables], "research_use_only": True}
+    )

@@ -71,7 +71,8 @@ def curve_shapes(
     if limits is not None:
         shapes += _limits(plot, limits)
     shapes += _names(plot, rows)
-    return shapes
+    # Names last: a line across a word makes both unreadable.
+    return sorted(shapes, key=lambda shape: isinstance(shape, Words) and shape.name)
 
 
 def curve_svg(

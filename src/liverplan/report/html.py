@@ -35,7 +35,8 @@ def write_html(out_dir: Path, report: Mapping[str, Any]) -> Path:
         page = render_html(report, figures, images)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, jinja2.UndefinedError) as error:
         raise refused(out_dir / "report.json", f"{type(error).__name__}: {error}") from error
-    write_text_atomic(path, page)
+    # Half a letter, which JSON allows, is no text.
+    write_text_atomic(path, page.encode("utf-8", "replace").decode("utf-8"))
     return path
 
 
@@ -46,7 +47,7 @@ def render_html(report: Mapping[str, Any], figures: Sequence[Figure], images: Ma
         r=report,
         words=wording,
         limits=report.get("limits"),
-        palette=_palette(report),
+        palette=palette(report),
         answer=answer(report),
         curve=curve_svg(report["margin_curve"], report.get("limits"), report["case"]["margin_upper_mm"]),
         curve_rows=_curve_rows(report),
@@ -81,7 +82,7 @@ def _environment() -> jinja2.Environment:
     return environment
 
 
-def _palette(report: Mapping[str, Any]) -> list[tuple[str, tuple[int, int, int]]]:
+def palette(report: Mapping[str, Any]) -> list[tuple[str, tuple[int, int, int]]]:
     """The legend: what each colour in the pictures stands for; structures that are absent have none."""
     present = {name for name, structure in report["segmentation"]["structures"].items() if structure["present"]}
     shown = [s for s in Structure if s.value in present and s is not Structure.COUINAUD]
