@@ -381,6 +381,29 @@ def _criterion(identifier: str, kind: str, text: str) -> dict[str, Any]:
     return {"id": identifier, "kind": kind, "text": text, "source": f"{kind} {identifier}", **facts}
 
 
+def clinical() -> dict[str, Any]:
+    """A clinical record in which one item of the Child-Pugh score is missing."""
+    by = {"by": "laboratory", "date": "2026-11-02", "source": None}
+    stated = {"value": 0, "unit": None, "by": None, "date": None, "source": None}
+    return {
+        "fields": {
+            "bilirubin": {"value": 0.8, "unit": "mg/dL", **by},
+            "ecog": stated,
+            "primary_status": {**stated, "value": "in_situ_planned_after"},
+            "prior_chemotherapy": {**stated, "value": False},
+        },
+        "child_pugh": {
+            "score": {"value": 7.0, "low": 5.0, "high": 7.0},
+            "grade": {"value": None, "reason": "class A to B"},
+            "missing": ["encephalopathy_grade"],
+            "near": [],
+            "note": "",
+        },
+        "remarks": ["prior chemotherapy is no, but the counts differ"],
+        "days_to_surgery": 12,
+    }
+
+
 def parts() -> list[dict[str, Any]]:
     """Parts of a composite criterion: one open, one that fails, one that a statement decided."""
 

@@ -40,8 +40,76 @@ def test_the_banner_and_the_answer_come_first() -> None:
 def test_every_criterion_appears_with_its_outcome_and_what_is_missing() -> None:
     words = plain(page())
     for identifier, _, text in example_case.CRITERIA:
-        assert re.search(rf"\b{identifier} {re.escape(text)}", words), identifier
+        assert re.search(rf"\b{identifier} (Met|Not met|Undetermined) {re.escape(text)}", words), identifier
     assert "r0_confirmed_by_surgeon" in words
+
+
+def test_the_trial_is_answered_before_the_pictures_with_what_to_obtain_next() -> None:
+    report = example_case.report()
+    for criterion, missing in zip(
+        report["eligibility"]["criteria"], (["age_years"], ["lesions.count or liver_metastases_current"]), strict=False
+    ):
+        criterion["missing"] = missing
+    words = plain(page(report))
+    card = words[words.index("Protocol NCT06934018, version 1.0") : words.index("Pictures Resections Lesions") + 9000]
+    assert "No criterion fails, and 20 of 21 cannot be decided yet. 1 met 0 not met 20 undetermined" in card
+    assert "Look up in the patient's record Age I1" in card
+    assert "Liver metastases counted on the scan or Liver metastases by all examinations I2" in card
+    assert words.index("What to obtain next") < words.index("Every criterion with its evidence")
+
+
+def test_what_fails_is_said_first_by_part() -> None:
+    report = example_case.report()
+    report["eligibility"]["criteria"][6] |= {"outcome": "not_met", "parts": example_case.parts()}
+    report["eligibility"]["verdict"] = "does_not_meet"
+    words = plain(page(report))
+    assert "I7 is not met. 19 of 21 cannot be decided yet." in words
+    assert "What fails I7b wide margin achievable Too near the vena cava." in words
+
+
+def test_a_composite_criterion_shows_every_part_and_what_a_statement_outranked() -> None:
+    report = example_case.report()
+    report["eligibility"]["criteria"][6] |= {"outcome": "not_met", "parts": example_case.parts()}
+    words = plain(page(report))
+    assert "I7a Undetermined R0 resection possible not recorded asked: yes" in words
+    assert "I7b Not met wide margin achievable 3.2 mm [2.4 to 4.0] asked: at least 7 mm" in words
+    assert "The software had measured: liver metastases counted on the scan: 13." in words
+
+
+def test_a_case_that_meets_everything_asks_for_nothing() -> None:
+    report = example_case.report()
+    report["eligibility"]["verdict"] = "meets_recorded_criteria"
+    for criterion in report["eligibility"]["criteria"]:
+        criterion |= {"outcome": "met", "missing": []}
+    words = plain(page(report))
+    assert "Nothing is missing" in words
+    assert "What to obtain next" not in words
+
+
+def test_without_a_clinical_record_there_is_no_section_of_it() -> None:
+    assert "Clinical record" not in plain(page())
+
+
+def test_the_clinical_record_says_who_stated_what_and_what_child_pugh_can_be() -> None:
+    words = plain(page(example_case.report() | {"clinical": example_case.clinical()}))
+    assert "Bilirubin 0.8 mg/dL laboratory, 2026-11-02" in words
+    assert "ECOG performance status 0 nobody named" in words
+    assert "Primary tumour in situ planned after" in words
+    assert "Child-Pugh 5 to 7 points, class undetermined (class A to B). Not recorded: Encephalopathy." in words
+    assert "remark Prior chemotherapy is no, but the counts differ." in words
+    assert "12 days from the scan to the planned surgery." in words
+
+
+def test_an_empty_clinical_record_is_empty_and_not_normal() -> None:
+    clinical = {
+        "fields": {},
+        "child_pugh": None,
+        "remarks": [],
+        "days_to_surgery": {"value": None, "reason": "no date"},
+    }
+    words = plain(page(example_case.report() | {"clinical": clinical}))
+    assert "Nothing was recorded." in words
+    assert "Days from scan to surgery: no date." in words
 
 
 def test_the_word_eligible_is_never_a_verdict() -> None:
@@ -165,7 +233,7 @@ def test_the_page_asks_the_network_for_nothing(tmp_path: Path) -> None:
     html = written(tmp_path).read_text(encoding="utf-8")
     sources = re.findall(r'(?:src|href)="([^"]*)"|url\(([^)]*)\)', html)
     assert sources
-    assert all((a or b).startswith("data:") for a, b in sources)
+    assert all((a or b).startswith(("data:", "#")) for a, b in sources)
     assert "@import" not in html
     assert "default-src 'none'" in html
 

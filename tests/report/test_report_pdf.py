@@ -105,7 +105,7 @@ def hostile() -> dict[str, Any]:
             return [spoilt(child, key) for child in node]
         return next(attacks) if isinstance(node, str) and key not in kept else node
 
-    return spoilt(example_case.report())
+    return spoilt(example_case.report() | {"clinical": example_case.clinical()})
 
 
 def test_the_first_page_answers() -> None:
@@ -268,6 +268,14 @@ def test_the_text_is_in_an_embedded_font() -> None:
     assert drawn
     assert all("/FontFile2" in font["/FontDescriptor"] for font in drawn)
     assert all(path.is_file() for path in font_files())
+
+
+def test_the_clinical_record_is_a_section_where_there_is_one() -> None:
+    text = words(example_case.report() | {"clinical": example_case.clinical()})
+    assert "Clinical record, as stated" in text
+    assert "Bilirubin 0.8 mg/dL" in text
+    assert "Child-Pugh 5 to 7 points, class undetermined (class A to B)" in text
+    assert "Clinical record, as stated" not in words()
 
 
 def test_the_methods_say_what_was_run_when_it_is_known() -> None:

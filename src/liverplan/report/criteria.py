@@ -83,6 +83,7 @@ class Line:
     """A row of the table of criteria: a criterion, or a part of a composite one.
 
     found, asked, evidence: the value, the limit and the reason in words, "" where the parts below say it.
+    missing, fields: what to obtain, as titles and as the names that the clinical record uses.
     outranked: what software had measured where a recorded statement decided.
     """
 
@@ -94,6 +95,7 @@ class Line:
     asked: str
     evidence: str
     missing: tuple[str, ...]
+    fields: tuple[str, ...]
     outranked: str
     part: bool
     composite: bool
@@ -187,6 +189,7 @@ def _line(id_: str, text: str, said: Mapping[str, Any], *, composite: bool = Fal
         asked="" if composite else asked,
         evidence="" if composite else said["evidence"],
         missing=() if composite else tuple(title_of(name) for name in said["missing"]),
+        fields=() if composite else tuple(said["missing"]),
         outranked="" if composite else _outranked(said.get("outranked") or []),
         part=part,
         composite=composite,

@@ -11,11 +11,13 @@ import jinja2
 
 from liverplan.anatomy import Structure
 from liverplan.io.folder import write_text_atomic
-from liverplan.report import wording
+from liverplan.report import criteria, wording
 from liverplan.report.answer import answer, best_resection, least_margin
+from liverplan.report.clinical import clinical_view
 from liverplan.report.curve import curve_svg
 from liverplan.report.figures import CUT_RGB, FOLDER, SHELL_RGB, SPECIMEN_RGB, WITNESS_RGB, Figure, read_index
 from liverplan.report.load import refused
+from liverplan.report.methods import facts, methods, read_run
 
 FILE = "report.html"
 CURVE_ROWS_MM = (0, 1, 3, 5, 7, 10, 15, 20)
@@ -32,7 +34,7 @@ def write_html(out_dir: Path, report: Mapping[str, Any]) -> Path:
     images = {figure.file: (out_dir / FOLDER / figure.file).read_bytes() for figure in figures}
     path = out_dir / FILE
     try:
-        page = render_html(report, figures, images)
+        page = render_html(report, figures, images, read_run(out_dir))
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, jinja2.UndefinedError) as error:
         raise refused(out_dir / "report.json", f"{type(error).__name__}: {error}") from error
     # Half a letter, which JSON allows, is no text.
@@ -40,8 +42,13 @@ def write_html(out_dir: Path, report: Mapping[str, Any]) -> Path:
     return path
 
 
-def render_html(report: Mapping[str, Any], figures: Sequence[Figure], images: Mapping[str, bytes]) -> str:
-    """The page as text. figures: what to show; images: their PNG bytes by file name."""
+def render_html(
+    report: Mapping[str, Any],
+    figures: Sequence[Figure],
+    images: Mapping[str, bytes],
+    run: Mapping[str, Any] | None = None,
+) -> str:
+    """The page as text. figures: what to show; images: their PNG bytes by file name; run: run.json, where it is."""
     template = _environment().get_template("report.html.j2")
     return template.render(
         r=report,
@@ -49,6 +56,12 @@ def render_html(report: Mapping[str, Any], figures: Sequence[Figure], images: Ma
         limits=report.get("limits"),
         palette=palette(report),
         answer=answer(report),
+        trial=_trial(report["eligibility"]),
+        clinical=clinical_view(report.get("clinical")),
+        contents=_contents(report),
+        quality=_quality(report["quality"]),
+        methods=methods(report, run or {}),
+        provenance=facts(report, run or {}),
         curve=curve_svg(report["margin_curve"], report.get("limits"), report["case"]["margin_upper_mm"]),
         curve_rows=_curve_rows(report),
         views=[f for f in figures if f.kind == "view"],
@@ -80,6 +93,39 @@ def _environment() -> jinja2.Environment:
         "p_fresh": _p_fresh,
     }
     return environment
+
+
+def _trial(eligibility: Mapping[str, Any]) -> dict[str, Any]:
+    """The trial's criteria, for somebody who has a minute."""
+    return {
+        "sentence": criteria.verdict_sentence(eligibility),
+        "counts": criteria.counts(eligibility),
+        "failures": criteria.failures(eligibility),
+        "groups": criteria.to_obtain(eligibility),
+        "lines": criteria.lines(eligibility),
+    }
+
+
+def _contents(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Anchors and names of the sections that a reader jumps to."""
+    clinical = [("clinical", "Clinical record")] if report.get("clinical") is not None else []
+    first = [("criteria", "Trial criteria"), ("pictures", "Pictures"), ("resections", "Resections")]
+    middle = [
+        ("lesions", "Lesions"),
+        ("curve", "Remnant against margin"),
+        ("volumes", "Volumes"),
+        ("every", "Every criterion"),
+    ]
+    return [*first, *middle, *clinical, ("quality", "Quality checks"), ("methods", "Methods")]
+
+
+def _quality(checks: Sequence[Mapping[str, Any]]) -> str:
+    """The quality checks in a sentence."""
+    if not checks:
+        return "no check was recorded."
+    counts = {status: sum(check["status"] == status for check in checks) for status in ("fail", "warning")}
+    raised = [f"{number} {status}{'s' if number > 1 else ''}" for status, number in counts.items() if number]
+    return f"{', '.join(raised) or 'no warning'} in {len(checks)} checks."
 
 
 def palette(report: Mapping[str, Any]) -> list[tuple[str, tuple[int, int, int]]]:

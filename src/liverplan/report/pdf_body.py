@@ -11,6 +11,7 @@ from reportlab.platypus import Image, KeepTogether, Table, TableStyle
 
 from liverplan.report import criteria, wording
 from liverplan.report.answer import least_margin
+from liverplan.report.clinical import clinical_view
 from liverplan.report.figures import FOLDER, Figure
 from liverplan.report.fonts import markup
 from liverplan.report.methods import facts, methods
@@ -259,8 +260,6 @@ def _volumes(report: Mapping[str, Any], look: Look, width: float) -> list[Flowab
 
 
 def _clinical(clinical: Mapping[str, Any] | None, look: Look) -> list[Flowable]:
-    from liverplan.report.clinical import clinical_view
-
     view = clinical_view(clinical)
     if view is None:
         return []
