@@ -1,7 +1,7 @@
 """What DICOM results call things: SNOMED CT, DICOM, IBSI and UCUM codes, and the package's own where there is none.
 
 A code is (value, scheme, meaning). Those of the standard are in PS3.16: CID 7150 and 7159 (segments), CID 7477
-(diameter), CID 42 (qualifiers), CID 225 (ranges of uncertainty). Own codes carry the scheme 99LIVERPLAN and are listed
+(diameter), CID 225 (ranges of uncertainty). Own codes carry the scheme 99LIVERPLAN and are listed
 in docs/dicom.md.
 """
 
@@ -44,7 +44,6 @@ DIAMETER: Code = ("L0JK", "IBSI", "Maximum 3D Diameter of a Mesh")
 MINIMUM: Code = ("255605001", "SCT", "Minimum")
 UPPER_UNCERTAINTY: Code = ("371886008", "SCT", "+, range of upper measurement uncertainty")
 LOWER_UNCERTAINTY: Code = ("371885007", "SCT", "-, range of lower measurement uncertainty")
-VALUE_UNKNOWN: Code = ("114010", "DCM", "Value unknown")
 COMMENT: Code = ("121106", "DCM", "Comment")
 REPORT: Code = ("126000", "DCM", "Imaging Measurement Report")
 CT: Code = ("77477000", "SCT", "Computed tomography")

@@ -218,6 +218,8 @@ def _add_frames(seg: Any, packed: _Packed, entries: Sequence[Entry], source: Sou
     measures.SpacingBetweenSlices = DS(source.grid.spacing_mm[2], auto_format=True)
     if "DimensionOrganizationType" in seg:
         del seg.DimensionOrganizationType
+    for item in (*seg.DimensionOrganizationSequence, *seg.DimensionIndexSequence):
+        item.DimensionOrganizationUID = derived_uid("dimensions", seg.SOPInstanceUID)
     seg.SegmentsOverlap = "YES" if packed.overlap else "NO"
     seg.NumberOfFrames = len(packed.frames)
     rank = {k: n for n, k in enumerate(sorted({k for _, k in packed.frames}), start=1)}

@@ -52,6 +52,7 @@ _PATIENT_AND_STUDY = (
     "ReferringPhysicianName",
 )
 """Type 2 attributes: they have to be there and may be empty."""
+_UTF_8 = "ISO_IR 192"
 _OFF_THE_LATTICE = 0.25
 """A slice may lie this part of a voxel away from its place (the gate of `liverplan.io.dicom_geometry` is narrower)."""
 
@@ -107,7 +108,7 @@ def derived_uid(*parts: str | bytes) -> str:
 def save(dataset: Any, path: Path) -> None:
     """Write a DICOM object whole or not at all, its texts in UTF-8. Raises OutputError, ResourceError."""
     # The scan's character set need not hold what the report says; names of the patient are encoded again.
-    dataset.SpecificCharacterSet = "ISO_IR 192"
+    dataset.SpecificCharacterSet = _UTF_8
     with atomic_file(path) as file:
         dataset.save_as(file, enforce_file_format=True)
 
@@ -144,9 +145,11 @@ def _in_order(headers: Sequence[Header], grid: Grid, folder: Path) -> list[Heade
 def _completed(headers: Sequence[Header], series_uid: str, frame_uid: str) -> Iterable[Header]:
     """Every header with the scan's patient and study, which have to be there even where the scan leaves them out."""
     first = headers[0]
+    first.decode()
     study_uid = str(first.get("StudyInstanceUID") or "") or derived_uid("study", series_uid)
     known = {name: _acceptable(name, first.get(name)) for name in _PATIENT_AND_STUDY}
     for header in headers:
+        header.SpecificCharacterSet = _UTF_8
         header.StudyInstanceUID = study_uid
         header.FrameOfReferenceUID = frame_uid
         for name, value in known.items():

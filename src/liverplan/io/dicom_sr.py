@@ -4,7 +4,8 @@ Groups bound to a segment of seg.dcm (TID 1411) hold volumes and verdicts: the l
 (TID 1501) hold distances, because only there may a number have coordinates: the case, each lesion (under the same
 tracking UID as its segment) and each resection. An interval is written as the ranges of uncertainty above and below the
 value (TID 310); both witness points of a distance are a line in the scan's frame of reference. What could not be
-assessed is a number without a value, with its reason as a comment.
+assessed is not there as a number: its reason is a comment. (DICOM knows numbers without a value, but highdicom 0.28
+reads no report that holds one.)
 """
 
 from __future__ import annotations
@@ -234,7 +235,7 @@ def _group_item(group: _Group, seg: WrittenSegmentation, source: SourceSeries, u
         "tracking_identifier": sr.TrackingIdentifier(uid=tracking_uid, identifier=group.title),
         "finding_type": concept(group.finding),
         "finding_sites": [sr.FindingSite(concept(site)) for site in group.sites],
-        "measurements": [_measurement(n, source) for n in group.numbers],
+        "measurements": [_measurement(n, source) for n in group.numbers if n.value is not None],
         "qualitative_evaluations": [sr.QualitativeEvaluation(concept(n), concept(v)) for n, v in group.verdicts],
     }
     if group.entry is None:
@@ -273,22 +274,18 @@ def _measurement(number: _Number, source: SourceSeries) -> Any:
     from highdicom import sr
 
     lines = None
-    if number.points_lps_mm is not None and number.value is not None:
+    if number.points_lps_mm is not None:
         points = np.asarray(number.points_lps_mm, dtype=np.float64)
         lines = [sr.CoordinatesForMeasurement3D("POLYLINE", points, source.frame_uid)]
-    measurement = sr.Measurement(
+    return sr.Measurement(
         name=concept(number.name),
-        value=0.0 if number.value is None else number.value,
+        value=number.value,
         unit=concept(number.unit),
-        qualifier=concept(codes.VALUE_UNKNOWN) if number.value is None else None,
         derivation=concept(codes.MINIMUM) if number.is_minimum else None,
         finding_sites=[sr.FindingSite(concept(number.site))] if number.site else None,
         properties=_interval(number),
         referenced_coordinates=lines,
     )
-    if number.value is None:
-        measurement[0].MeasuredValueSequence = []
-    return measurement
 
 
 def _interval(number: _Number) -> Any:
@@ -298,12 +295,13 @@ def _interval(number: _Number) -> Any:
     from highdicom import sr
 
     properties = sr.MeasurementProperties()
-    for name, range_ in (
+    for name, width in (
         (codes.UPPER_UNCERTAINTY, number.high - number.value),
         (codes.LOWER_UNCERTAINTY, number.value - number.low),
     ):
-        item = sr.NumContentItem(concept(name), round(range_, 4), concept(number.unit), None, "HAS PROPERTIES")
-        properties.append(item)
+        properties.append(
+            sr.NumContentItem(concept(name), round(width, 4), concept(number.unit), relationship_type="HAS PROPERTIES")
+        )
     return properties
 
 
