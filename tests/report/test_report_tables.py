@@ -21,9 +21,9 @@ def written(folder: Path, report: dict[str, Any] | None = None) -> Path:
     return folder
 
 
-def test_all_nine_tables_are_written(tmp_path: Path) -> None:
+def test_all_ten_tables_are_written(tmp_path: Path) -> None:
     names = {path.name for path in write_tables(tmp_path, example_case.report())}
-    tables = ("lesions", "clearances", "margin_curve", "eligibility", "structures", "quality")
+    tables = ("lesions", "clearances", "margin_curve", "eligibility", "eligibility_parts", "structures", "quality")
     tables += ("resections", "divided_vessels", "vessel_choices")
     assert names == {f"{name}.csv" for name in tables}
 
@@ -84,3 +84,15 @@ def test_every_divided_vessel_and_every_choice_has_a_row(tmp_path: Path) -> None
     assert (vessel["resection"], vessel["branch"], vessel["territory_ml"]) == ("wedges", "segment 8", "48.3")
     choices = read(tmp_path, "vessel_choices")
     assert [(c["lesion_id"], c["if_kept_margin_mm"]) for c in choices] == [("1", "3.3"), ("2", "3.3")]
+
+
+def test_every_part_of_a_criterion_has_a_row(tmp_path: Path) -> None:
+    report = example_case.report()
+    report["eligibility"]["criteria"][6]["parts"] = example_case.parts()
+    rows = read(written(tmp_path, report), "eligibility_parts")
+    assert [(r["criterion"], r["part"], r["outcome"]) for r in rows] == [
+        ("I7", "I7a", "undetermined"),
+        ("I7", "I7b", "not_met"),
+        ("I7", "I7c", "met"),
+    ]
+    assert (rows[1]["value"], rows[2]["outranked"]) == ("3.2", "lesions.count 13.0")

@@ -127,7 +127,7 @@ def failures(eligibility: Mapping[str, Any]) -> list[Failure]:
     for criterion in eligibility["criteria"]:
         if criterion["outcome"] != "not_met":
             continue
-        parts = _parts(criterion)
+        parts = parts_of(criterion)
         failed = [(id_, part) for id_, part in parts if part["outcome"] == "not_met"]
         if len(parts) < 2 or not failed:
             found.append(Failure(criterion["id"], criterion["text"], criterion["evidence"]))
@@ -163,7 +163,7 @@ def lines(eligibility: Mapping[str, Any]) -> list[Line]:
     """Every criterion in the protocol's order; a composite one is followed by its parts."""
     rows = []
     for criterion in eligibility["criteria"]:
-        parts = _parts(criterion)
+        parts = parts_of(criterion)
         composite = len(parts) > 1
         rows.append(_line(criterion["id"], criterion["text"], criterion, composite=composite))
         if composite:
@@ -171,8 +171,8 @@ def lines(eligibility: Mapping[str, Any]) -> list[Line]:
     return rows
 
 
-def _parts(criterion: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    """The parts with their ids: I7a, I7b ..."""
+def parts_of(criterion: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """The parts of a criterion with their ids, as the documentation calls them: I7a, I7b ..."""
     parts = criterion.get("parts") or []
     letters = [*_LETTERS, *(str(n) for n in range(len(_LETTERS) + 1, len(parts) + 1))]
     return [(f"{criterion['id']}{letter}", part) for letter, part in zip(letters, parts, strict=False)]

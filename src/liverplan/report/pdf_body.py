@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from reportlab.lib.colors import HexColor
-from reportlab.platypus import Image, KeepTogether, Table, TableStyle
+from reportlab.platypus import CondPageBreak, Image, KeepTogether, Table, TableStyle
 
 from liverplan.report import criteria, wording
 from liverplan.report.answer import least_margin
@@ -21,6 +21,8 @@ from liverplan.report.pdf_parts import Flowable, Look, badge, gap, left_out, sof
 CM2 = "cm\N{SUPERSCRIPT TWO}"
 FORMULAS = 4
 """Standardised volumes that have a line."""
+TOGETHER = 90
+"""Points that have to be left on a page for a heading with the beginning of its table."""
 COLUMNS = 3
 """Pictures beside each other."""
 LIMITS = (
@@ -148,15 +150,18 @@ def _resections(plans: Sequence[Mapping[str, Any]], look: Look, width: float) ->
     if not plans:
         return [heading, look.text("No resection was measured for this case.")]
     shown = plans[: look.density.resections]
-    numbers = ["Resected", "Functional remnant", "of standardised volume", "Geometric remnant"]
+    numbers = ["Resected", "Functional remnant", "% of SLV", "Geometric remnant"]
     numbers += ["Without inflow / outflow", "Cut"]
     heads = [look.text("Resection", "head"), look.text("Protocol", "head"), look.text("Least margin", "head_number")]
     heads += [look.text("Set by", "head"), *(look.text(n, "head_number") for n in numbers)]
-    shares = (0.165, 0.13, 0.085, 0.105, 0.095, 0.1, 0.105, 0.09, 0.085, 0.04)
+    shares = (0.16, 0.125, 0.085, 0.11, 0.1, 0.1, 0.095, 0.1, 0.085, 0.04)
     rows = [heads, *(_resection(rank, plan, look) for rank, plan in enumerate(shown, 1))]
-    note = "Met: what a plan reaches in the image, no recommendation. Remnants in percent of the liver without tumour."
+    note = (
+        "Met: what a plan reaches in the image, no recommendation. Remnants in percent of the measured liver without "
+        "tumour; % of SLV: the functional remnant in percent of the standardised liver volume."
+    )
     told = f"{note} {left_out(len(shown), len(plans), 'resections')}".strip()
-    return [heading, look.grid(rows, [s * width for s in shares]), look.text(told, "small")]
+    return [CondPageBreak(TOGETHER), heading, look.grid(rows, [s * width for s in shares]), look.text(told, "small")]
 
 
 def _resection(rank: int, plan: Mapping[str, Any], look: Look) -> list[Flowable]:
@@ -209,7 +214,8 @@ def _criteria(eligibility: Mapping[str, Any], look: Look, width: float) -> list[
     # A composite criterion has its own words over the whole width; its parts say the rest.
     spans = [("SPAN", (2, row), (-1, row)) for row, line in enumerate(shown, 1) if line.composite]
     widths = [share * width for share in (0.055, 0.13, 0.265, 0.15, 0.4)]
-    return [look.heading("Every criterion"), look.text(note, "small"), gap(2), look.grid(rows, widths, more=spans)]
+    heading = [CondPageBreak(TOGETHER), look.heading("Every criterion"), look.text(note, "small"), gap(2)]
+    return [*heading, look.grid(rows, widths, more=spans)]
 
 
 def _criterion(line: criteria.Line, look: Look) -> list[Flowable]:
@@ -276,8 +282,10 @@ def _provenance(report: Mapping[str, Any], run: Mapping[str, Any], look: Look, w
     assumed = " ".join(wording.sentence(line) for line in [*report.get("assumptions", []), *LIMITS])
     rows = [[look.text(name, "small"), look.text(value, "small", 400)] for name, value in facts(report, run)]
     return [
+        CondPageBreak(TOGETHER / 2),
         look.heading("Assumptions and limits"),
         look.text(assumed, limit=8 * look.density.text),
+        CondPageBreak(TOGETHER / 2),
         look.heading("Methods and provenance"),
         look.text(methods(report, run), limit=8 * look.density.text),
         gap(2),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from liverplan.io.folder import write_text_atomic, writing
+from liverplan.report.criteria import parts_of
 
 FOLDER = "tables"
 _ENDS = [f"{end}_{axis}_lps_mm" for end in ("lesion", "vessel") for axis in "xyz"]
@@ -29,7 +30,7 @@ _LESION_COLUMNS = [
 
 
 def write_tables(out_dir: Path, report: Mapping[str, Any]) -> list[Path]:
-    """Write lesions, clearances, margin_curve, eligibility, structures, quality and what is about resections.
+    """Write lesions, clearances, margin_curve, eligibility with its parts, structures, quality, resections.
 
     Raises OutputError, ResourceError.
     """
@@ -44,6 +45,7 @@ def write_tables(out_dir: Path, report: Mapping[str, Any]) -> list[Path]:
         ),
         "margin_curve": _margin_curve(report["margin_curve"]),
         "eligibility": _eligibility(report["eligibility"]),
+        "eligibility_parts": _eligibility_parts(report["eligibility"]),
         "structures": _structures(report["segmentation"]),
         "quality": _quality(report["quality"]),
         "resections": _resections(report["resections"]),
@@ -114,6 +116,17 @@ def _margin_curve(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[li
 def _eligibility(eligibility: Mapping[str, Any]) -> tuple[list[str], list[list[Any]]]:
     columns = ["id", "kind", "text", "source", "outcome", "value", "limit", "unit", "evidence", "missing"]
     return columns, [[criterion[column] for column in columns] for criterion in eligibility["criteria"]]
+
+
+def _eligibility_parts(eligibility: Mapping[str, Any]) -> tuple[list[str], list[list[Any]]]:
+    """A row per part of a criterion, with what software had measured where a statement decided."""
+    said = ["says", "outcome", "measure", "value", "limit", "unit", "evidence", "missing"]
+    rows = []
+    for criterion in eligibility["criteria"]:
+        for id_, part in parts_of(criterion):
+            outranked = [f"{entry['measure']} {_cell(entry['value'])}" for entry in part["outranked"]]
+            rows.append([criterion["id"], id_, *(part[column] for column in said), outranked])
+    return ["criterion", "part", *said, "outranked"], rows
 
 
 def _structures(segmentation: Mapping[str, Any]) -> tuple[list[str], list[list[Any]]]:
