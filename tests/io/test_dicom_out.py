@@ -21,7 +21,7 @@ from pydicom.uid import UID
 import simple_case
 from liverplan.anatomy import Structure
 from liverplan.errors import UnreadableInput
-from liverplan.io.dicom_out import SourceSeries, source_series, write_dicom
+from liverplan.io.dicom_out import SourceSeries, renew_report, source_series, write_dicom
 from liverplan.io.dicom_seg import write_seg
 from liverplan.io.images import read_image
 from liverplan.io.writing import write_volume
@@ -177,6 +177,22 @@ def test_without_a_pdf_there_is_no_such_object(planned: Planned, tmp_path: Path)
     paths = write_dicom(tmp_path, planned.record, planned.masks, planned.source)
     assert [p.name for p in paths] == ["seg.dcm", "sr.dcm"]
     assert not (tmp_path / "dicom" / "report.dcm").exists()
+
+
+def test_a_report_that_is_rendered_anew_becomes_a_new_instance_of_the_same_series(
+    planned: Planned, tmp_path: Path
+) -> None:
+    shutil.copytree(planned.out, tmp_path / "out")
+    assert renew_report(tmp_path / "out", planned.record) is None  # nothing new
+    (tmp_path / "out" / "report.pdf").write_bytes(b"%PDF-1.7 another")
+    path = renew_report(tmp_path / "out", planned.record)
+    assert path is not None
+    before, after = planned.read("report.dcm"), dcmread(path)
+    assert after.EncapsulatedDocument[: after.EncapsulatedDocumentLength] == b"%PDF-1.7 another"
+    assert after.SOPInstanceUID == after.file_meta.MediaStorageSOPInstanceUID != before.SOPInstanceUID
+    assert after.SeriesInstanceUID == before.SeriesInstanceUID
+    assert after.PatientName == before.PatientName
+    assert renew_report(tmp_path, planned.record) is None  # no DICOM case
 
 
 # ---- the structured report ---------------------------------------------------------------------------------------

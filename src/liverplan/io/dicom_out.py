@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from liverplan.io.dicom_pdf import write_pdf
+from liverplan.io.dicom_pdf import renew_pdf, write_pdf
 from liverplan.io.dicom_seg import write_seg
 from liverplan.io.dicom_source import SourceSeries, record_digest, source_series
 from liverplan.io.dicom_sr import write_sr
 from liverplan.io.folder import writing
 from liverplan.volume import Segmentation
 
-__all__ = ["SourceSeries", "source_series", "write_dicom"]
+__all__ = ["SourceSeries", "renew_report", "source_series", "write_dicom"]
 
 
 def write_dicom(
@@ -36,3 +36,15 @@ def write_dicom(
         write_pdf(target / "report.dcm", report.read_bytes(), source, record_digest(record))
         paths.append(target / "report.dcm")
     return tuple(paths)
+
+
+def renew_report(folder: Path, record: Mapping[str, Any]) -> Path | None:
+    """Put folder/report.pdf into folder/dicom/report.dcm again, after the report was rendered anew; without the scan.
+
+    Returns None, and does nothing, where one of the two is missing or the PDF is the one that is already in it.
+    Raises OutputError, ResourceError.
+    """
+    pdf, target = Path(folder) / "report.pdf", Path(folder) / "dicom" / "report.dcm"
+    if not (pdf.is_file() and target.is_file()):
+        return None
+    return target if renew_pdf(target, pdf.read_bytes(), record_digest(record)) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 
 from liverplan import RESEARCH_USE_ONLY, __version__
@@ -56,10 +57,35 @@ def write_pdf(path: Path, pdf: bytes, source: SourceSeries, digest: str) -> None
     title.CodeValue, title.CodingSchemeDesignator, title.CodeMeaning = "126000", "DCM", "Imaging Measurement Report"
     document.ConceptNameCodeSequence = [title]
     document.SourceInstanceSequence = [_reference(header) for header in source.headers]
+    _embed(document, pdf)
+    save(document, path)
+
+
+def renew_pdf(path: Path, pdf: bytes, digest: str) -> bool:
+    """Put another PDF into what `write_pdf` wrote, as a new instance of its series; False when it is the same one.
+
+    Raises OutputError, ResourceError.
+    """
+    import pydicom
+
+    document = pydicom.dcmread(path)
+    if document.EncapsulatedDocument[: document.EncapsulatedDocumentLength] == pdf:
+        return False
+    uid = derived_uid("pdf", document.SOPInstanceUID, digest)
+    now = datetime.now()
+    document.SOPInstanceUID = document.file_meta.MediaStorageSOPInstanceUID = uid
+    document.InstanceCreationDate = document.ContentDate = now.strftime("%Y%m%d")
+    document.InstanceCreationTime = document.ContentTime = now.strftime("%H%M%S.%f")
+    document.SoftwareVersions = __version__
+    _embed(document, pdf)
+    save(document, path)
+    return True
+
+
+def _embed(document: Header, pdf: bytes) -> None:
     document.MIMETypeOfEncapsulatedDocument = "application/pdf"
     document.EncapsulatedDocumentLength = len(pdf)
     document.EncapsulatedDocument = pdf + b"\0" * (len(pdf) % 2)
-    save(document, path)
 
 
 def _reference(header: Header) -> Header:
