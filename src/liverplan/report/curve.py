@@ -18,6 +18,10 @@ WIDTH, HEIGHT = 900, 400
 LEFT, RIGHT, TOP, BOTTOM = 58, 172, 30, 50
 """The plot's borders; the right one holds the names of the lines."""
 FUNCTIONAL, GEOMETRIC, LIMIT, BOUND = "#1f4e79", "#6b7785", "#8a4b08", "#d6146e"
+NAME_MM = 7.0
+"""How far the name of M_up reaches along the axis."""
+NAME_PERCENTS = (52.0, 72.0, 42.0, 16.0, 92.0)
+"""Heights at which it may stand, the first where all are as good."""
 INK, SOFT, GRID = "#18202c", "#566273", "#e4e8ed"
 
 Anchor: TypeAlias = Literal["start", "middle", "end"]
@@ -65,7 +69,7 @@ def curve_shapes(
     plot = _Plot(largest)
     shapes = [*_axes(plot)]
     if margin_upper is not None and margin_upper.get("value") is not None:
-        shapes += _bound(plot, margin_upper)
+        shapes += _bound(plot, margin_upper, rows)
     shapes += _line(plot, rows, "geometric_flr", GEOMETRIC, (7, 5))
     shapes += _line(plot, rows, "flr", FUNCTIONAL, ())
     if limits is not None:
@@ -165,7 +169,7 @@ def _limits(plot: _Plot, limits: Mapping[str, Any]) -> Iterable[Shape]:
     yield _name(x - 5, plot.y(0) - 8, f"protocol: {margin:g} mm", LIMIT, "end")
 
 
-def _bound(plot: _Plot, bound: Mapping[str, Any]) -> Iterable[Shape]:
+def _bound(plot: _Plot, bound: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Iterable[Shape]:
     low, value, high = (plot.x(float(bound[key])) for key in ("low", "value", "high"))
     right, floor = low + max(high - low, 0.5), HEIGHT - BOTTOM
     yield Area(((low, TOP), (right, TOP), (right, floor), (low, floor)), BOUND, 0.10)
@@ -174,7 +178,14 @@ def _bound(plot: _Plot, bound: Mapping[str, Any]) -> Iterable[Shape]:
     words = f"M_up {beyond}{number(float(bound['value']), 1)} mm"
     at_the_right = value > plot.x(0.75 * plot.largest_mm)
     x = min(low, value) - 6 if at_the_right else max(high, value) + 6
-    yield _name(x, plot.y(52), words, BOUND, "end" if at_the_right else "start")
+    nearby = [row for row in rows if abs(float(row["margin_mm"]) - float(bound["value"])) <= NAME_MM]
+    yield _name(x, plot.y(_free_percent(nearby)), words, BOUND, "end" if at_the_right else "start")
+
+
+def _free_percent(rows: Iterable[Mapping[str, Any]]) -> float:
+    """The height for a name that lies farthest from both lines."""
+    taken = [row[key] for row in rows for key in ("flr_percent", "geometric_flr_percent") if row.get(key) is not None]
+    return max(NAME_PERCENTS, key=lambda percent: min((abs(percent - other) for other in taken), default=0.0))
 
 
 def _points(plot: _Plot, rows: Iterable[Mapping[str, Any]], key: str) -> tuple[Point, ...]:
