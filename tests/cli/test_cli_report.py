@@ -25,7 +25,8 @@ def test_report_writes_the_page_and_the_tables_again(planned: Path, capsys: pyte
     assert run(["report", str(planned), "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert Path(said["report"]).is_file()
-    assert len(said["tables"]) == 9
+    assert Path(said["pdf"]).read_bytes().startswith(b"%PDF-")
+    assert len(said["tables"]) == 10
 
 
 def test_report_leaves_the_numbers_alone(planned: Path) -> None:

@@ -220,7 +220,8 @@ def _criteria(eligibility: Mapping[str, Any], look: Look, width: float) -> list[
 
 def _criterion(line: criteria.Line, look: Look) -> list[Flowable]:
     asked = f"<br/>{soft(f'asked: {look.clipped(line.asked)}')}" if line.asked else ""
-    evidence = [look.clipped(words) for words in (line.evidence, line.outranked) if words]
+    # Longer than other texts: caveats stand at the end.
+    evidence = [markup(words, 3 * look.density.text // 2) for words in (line.evidence, line.outranked) if words]
     # Evidence about a blank names it already.
     missing = [title for title in line.missing if title not in line.evidence]
     if missing:
