@@ -110,10 +110,12 @@ def plan_case(settings: Settings, out: Path, overwrite: bool = False, progress: 
             planned_written.result()
         # Pictures show the written specimens.
         _draw(settings, result, record, folder, timings, report_progress)
+        timings.seconds |= {f"plan/{name}": s for name, s in result.seconds.items()}
+        # Before the report, which names versions and settings, and after it with the time that it took.
+        write_json_atomic(folder / "run.json", _run_record(settings, result, timings, started))
         with timings.stage("report"):
             report_progress(0.95, "writing the report")
             _write_report(folder)
-        timings.seconds |= {f"plan/{name}": s for name, s in result.seconds.items()}
         write_json_atomic(folder / "run.json", _run_record(settings, result, timings, started))
     return result
 
