@@ -22,6 +22,7 @@ from liverplan.io.dicom_codes import COUINAUD, concept
 from liverplan.io.dicom_seg import write_seg
 from liverplan.io.dicom_seg_in import read_dicom_seg
 from liverplan.io.segmentations import read_segmentation
+from liverplan.io.writing import write_mask
 from liverplan.volume import Grid, Segmentation
 
 SAGITTAL = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
@@ -288,15 +289,23 @@ def test_voxels_that_are_not_the_images_are_refused_and_never_resampled(
         read_segmentation(tmp_path / "seg.dcm", case.grid)
 
 
-def test_a_part_of_the_lattice_is_placed_and_what_reaches_beyond_the_image_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("turned", [False, True], ids=["as the image", "rows and columns run the other way"])
+def test_a_part_of_the_lattice_is_placed_and_what_reaches_beyond_the_image_is_refused(
+    tmp_path: Path, turned: bool
+) -> None:
     case = scan(tmp_path / "scan")
-    wide = scan(tmp_path / "wide", (20, 15, 9), origin=(-20.0 - 0.7 * 2, -30.0 - 0.8, 100.0 - 2.5))
+    corner = np.array([-20.0 - 0.7 * 2, -30.0 - 0.8, 100.0 - 2.5])
+    sign = -1.0 if turned else 1.0
+    if turned:
+        corner += [0.7 * 19, 0.8 * 14, 0.0]
+    wide = scan(tmp_path / "wide", (20, 15, 9), (sign, 0.0, 0.0, 0.0, sign, 0.0), corner)
     inner = liver_with_lesions(case.grid).masks[Structure.LIVER]
     liver = np.zeros(wide.grid.shape, dtype=np.uint8)
-    liver[2:18, 1:13, 1:7] = inner
+    there = liver[::-1, ::-1] if turned else liver
+    there[2:18, 1:13, 1:7] = inner
     write(wide, Segmentation(wide.grid, {Structure.LIVER: liver}), tmp_path / "seg.dcm")
     assert np.array_equal(read_segmentation(tmp_path / "seg.dcm", case.grid).masks[Structure.LIVER], inner)
-    liver[0, 5, 3] = 1
+    there[0, 5, 3] = 1
     write(wide, Segmentation(wide.grid, {Structure.LIVER: liver}), tmp_path / "seg.dcm")
     with pytest.raises(GeometryMismatch, match=r"beyond the image.*1 voxels outside"):
         read_segmentation(tmp_path / "seg.dcm", case.grid)
@@ -431,3 +440,8 @@ def test_a_folder_with_two_segmentations_is_refused_and_masks_go_before_them(tmp
     write(case, liver_with_lesions(case.grid), both / "b.dcm")
     with pytest.raises(SegmentationRefused, match=r"several DICOM segmentations.*a\.dcm, b\.dcm"):
         read_segmentation(both, case.grid)
+    shutil.copytree(case.folder, both / "scan")
+    (both / "b.dcm").unlink()
+    assert read_segmentation(both, case.grid).has(Structure.LIVER)
+    write_mask(random_masks(case.grid).masks[Structure.LIVER], case.grid, both / "liver.nii.gz")
+    assert Structure.PORTAL_VEIN not in read_segmentation(both, case.grid).masks
