@@ -418,11 +418,41 @@ def test_what_a_scan_leaves_out_or_gets_wrong_does_not_stop_the_results(planned:
     assert UID(seg.FrameOfReferenceUID).is_valid
 
 
-def test_names_in_other_alphabets_survive(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("charset", "name", "study"),
+    [
+        (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎=やまだ^たろう", "CT"),
+        ("ISO_IR 100", "Größe^Zoë", "Oberbauch, späte Phase"),
+        ("ISO_IR 144", "Люкceмбypг", "Печень"),
+    ],
+)
+def test_texts_in_other_alphabets_survive(tmp_path: Path, charset: str | list[str], name: str, study: str) -> None:
     def change(k: int, dataset: Dataset) -> None:
-        dataset.SpecificCharacterSet = ["", "ISO 2022 IR 87"]
-        dataset.PatientName = "Yamada^Tarou=山田^太郎=やまだ^たろう"
+        dataset.SpecificCharacterSet = charset
+        dataset.PatientName, dataset.StudyDescription = name, study
 
     case = scan(tmp_path / "scan", change=change)
     write_seg(tmp_path / "seg.dcm", random_masks(case.grid), case.source)
-    assert str(dcmread(tmp_path / "seg.dcm").PatientName) == "Yamada^Tarou=山田^太郎=やまだ^たろう"
+    found = dcmread(tmp_path / "seg.dcm")
+    assert (str(found.PatientName), found.StudyDescription) == (name, study)
+
+
+def test_nothing_of_the_patient_is_printed(
+    planned: Planned,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    """Libraries quote what they find odd: a name of one part, a date that is none, an identifier that is too long."""
+    shutil.copytree(planned.scan, tmp_path / "scan")
+    for path in (tmp_path / "scan").iterdir():
+        dataset = dcmread(path)
+        dataset.PatientName, dataset.PatientID = "SECRET=A=B=C=D", "SECRET" * 20
+        dataset.save_as(path)
+    recwarn.clear()
+    source = source_series(tmp_path / "scan", read_image(tmp_path / "scan"))
+    assert source is not None
+    paths = write_dicom(tmp_path, planned.record, planned.masks, source)
+    assert {str(dcmread(path).PatientName) for path in paths} == {"SECRET=A=B=C=D"}
+    assert "SECRET" not in "".join((*capfd.readouterr(), caplog.text, *(str(w.message) for w in recwarn)))

@@ -8,7 +8,7 @@ from typing import Any
 
 from liverplan.io.dicom_pdf import renew_pdf, write_pdf
 from liverplan.io.dicom_seg import write_seg
-from liverplan.io.dicom_source import SourceSeries, record_digest, source_series
+from liverplan.io.dicom_source import SourceSeries, record_digest, silently, source_series
 from liverplan.io.dicom_sr import write_sr
 from liverplan.io.folder import writing
 from liverplan.volume import Segmentation
@@ -28,13 +28,14 @@ def write_dicom(
     target = Path(folder) / "dicom"
     with writing(target):
         target.mkdir(parents=True, exist_ok=True)
-    written = write_seg(target / "seg.dcm", segmentation, source)
-    write_sr(target / "sr.dcm", record, written, source)
     paths = [target / "seg.dcm", target / "sr.dcm"]
     report = Path(folder) / "report.pdf"
-    if report.is_file():
-        write_pdf(target / "report.dcm", report.read_bytes(), source, record_digest(record))
-        paths.append(target / "report.dcm")
+    with silently():
+        written = write_seg(paths[0], segmentation, source)
+        write_sr(paths[1], record, written, source)
+        if report.is_file():
+            paths.append(target / "report.dcm")
+            write_pdf(paths[2], report.read_bytes(), source, record_digest(record))
     return tuple(paths)
 
 
@@ -47,4 +48,5 @@ def renew_report(folder: Path, record: Mapping[str, Any]) -> Path | None:
     pdf, target = Path(folder) / "report.pdf", Path(folder) / "dicom" / "report.dcm"
     if not (pdf.is_file() and target.is_file()):
         return None
-    return target if renew_pdf(target, pdf.read_bytes(), record_digest(record)) else None
+    with silently():
+        return target if renew_pdf(target, pdf.read_bytes(), record_digest(record)) else None

@@ -58,7 +58,7 @@ def write_pdf(path: Path, pdf: bytes, source: SourceSeries, digest: str) -> None
     document.ConceptNameCodeSequence = [title]
     document.SourceInstanceSequence = [_reference(header) for header in source.headers]
     _embed(document, pdf)
-    save(document, path)
+    save(document, path, source.patient_name)
 
 
 def renew_pdf(path: Path, pdf: bytes, digest: str) -> bool:
@@ -78,7 +78,7 @@ def renew_pdf(path: Path, pdf: bytes, digest: str) -> bool:
     document.InstanceCreationTime = document.ContentTime = now.strftime("%H%M%S.%f")
     document.SoftwareVersions = __version__
     _embed(document, pdf)
-    save(document, path)
+    save(document, path, document.PatientName)
     return True
 
 

@@ -82,7 +82,7 @@ def write_seg(path: Path, segmentation: Segmentation, source: SourceSeries) -> W
     )
     seg = _object(segmentation, entries, source, uid)
     _add_frames(seg, packed, entries, source)
-    save(seg, path)
+    save(seg, path, source.patient_name)
     del seg.PixelData
     slices = tuple(tuple(k for n, k in packed.frames if n == at) for at in range(len(entries)))
     return WrittenSegmentation(seg, entries, slices)

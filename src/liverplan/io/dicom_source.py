@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -42,7 +44,6 @@ _PER_SLICE = [
 ]
 _PATIENT_AND_STUDY = (
     "PatientID",
-    "PatientName",
     "PatientBirthDate",
     "PatientSex",
     "AccessionNumber",
@@ -63,11 +64,13 @@ class SourceSeries:
 
     headers: one pydicom Dataset per k; the first holds everything, the others what says which image it is and where.
     grid: the image's grid. frame_uid: the scan's frame of reference, or one derived from its series where it has none.
+    patient_name: kept apart from the headers, because highdicom prints names that it finds odd; `save` adds it.
     """
 
     headers: tuple[Header, ...]
     grid: Grid
     frame_uid: str
+    patient_name: Any
 
     @property
     def first(self) -> Header:
@@ -90,10 +93,21 @@ def source_series(path: Path, volume: Volume) -> SourceSeries | None:
 
     folder = path if path.is_dir() else path.parent
     files = next((s.files for s in list_series(folder) if s.uid == series_uid), ())
-    headers = _in_order([_header(file, _PER_SLICE) for file in files], volume.grid, folder)
-    whole = _header(Path(headers[0].filename), None)
-    frame_uid = volume.grid.frame_uid or derived_uid("frame of reference", series_uid)
-    return SourceSeries(tuple(_completed([whole, *headers[1:]], series_uid, frame_uid)), volume.grid, frame_uid)
+    with silently():
+        headers = _in_order([_header(file, _PER_SLICE) for file in files], volume.grid, folder)
+        whole = _header(Path(headers[0].filename), None)
+        patient_name = whole.get("PatientName") or ""
+        frame_uid = volume.grid.frame_uid or derived_uid("frame of reference", series_uid)
+        completed = tuple(_completed([whole, *headers[1:]], series_uid, frame_uid))
+    return SourceSeries(completed, volume.grid, frame_uid, patient_name)
+
+
+@contextmanager
+def silently() -> Iterator[None]:
+    """Without warnings: those of pydicom and highdicom quote the value they are about, which may be the patient's."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def derived_uid(*parts: str | bytes) -> str:
@@ -105,8 +119,9 @@ def derived_uid(*parts: str | bytes) -> str:
     return f"2.25.{uuid.UUID(bytes=digest.digest()[:16], version=5).int}"
 
 
-def save(dataset: Any, path: Path) -> None:
+def save(dataset: Any, path: Path, patient_name: Any) -> None:
     """Write a DICOM object whole or not at all, its texts in UTF-8. Raises OutputError, ResourceError."""
+    dataset.PatientName = patient_name
     # The scan's character set need not hold what the report says; names of the patient are encoded again.
     dataset.SpecificCharacterSet = _UTF_8
     with atomic_file(path) as file:
@@ -152,6 +167,7 @@ def _completed(headers: Sequence[Header], series_uid: str, frame_uid: str) -> It
         header.SpecificCharacterSet = _UTF_8
         header.StudyInstanceUID = study_uid
         header.FrameOfReferenceUID = frame_uid
+        header.PatientName = ""
         for name, value in known.items():
             setattr(header, name, value)
         yield header

@@ -90,7 +90,7 @@ def write_sr(path: Path, record: Record, seg: WrittenSegmentation, source: Sourc
             )
         ],
     )
-    save(document, path)
+    save(document, path, source.patient_name)
 
 
 def _content(record: Record, seg: WrittenSegmentation, source: SourceSeries, uid: str) -> Any:
