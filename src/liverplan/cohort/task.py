@@ -15,11 +15,11 @@ import sys
 import time
 import traceback
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING
 
 from liverplan import RESEARCH_USE_ONLY, __version__
 from liverplan.cohort.cases import CohortCase
@@ -28,6 +28,9 @@ from liverplan.cohort.places import CASE_FILE, Places
 from liverplan.cohort.request import Request
 from liverplan.errors import InputError, LiverplanError, OutputError, ResourceError
 from liverplan.io.folder import write_json_atomic, writing
+
+if TYPE_CHECKING:
+    from liverplan.case import Settings
 
 RETRIED = ("killed", "resources")
 """Kinds of failure that another attempt may get past; the others are facts about the input or the program."""
@@ -226,13 +229,16 @@ def _write_case(task: Task, key: str, content: str, work: Path, log: _Log) -> No
     write_json_atomic(result / CASE_FILE, {**head, "rows": rows})
 
 
-def _settings(task: Task, work: Path) -> Any:
-    """The settings of `plan_case`; the clinical record goes in as a file, and its body size as such."""
+def _settings(task: Task, work: Path) -> Settings:
+    """The settings of `plan_case`; the clinical record goes in as a file."""
     from liverplan.case import Settings
-    from liverplan.clinical import parse_record
 
     case, request = task.case, task.request
-    settings = Settings(
+    stated = None
+    if case.clinical is not None:
+        stated = work / "clinical.json"
+        write_json_atomic(stated, case.clinical)
+    return Settings(
         case.image,
         case.segmentation,
         request.protocol,
@@ -243,15 +249,8 @@ def _settings(task: Task, work: Path) -> Any:
         request.pictures,
         margin_mm=case.margin_mm,
         resections=case.resections,
+        clinical=stated,
     )
-    if case.clinical is None:
-        return settings
-    settings = replace(settings, body=parse_record(case.clinical).body_size)
-    path = work / "clinical.json"
-    write_json_atomic(path, case.clinical)
-    # Named like this because plan_case may not take a record yet.
-    takes: Mapping[str, Any] = {"clinical": path} if "clinical" in {f.name for f in fields(Settings)} else {}
-    return replace(settings, **takes)
 
 
 def _publish(work: Path, place: Path) -> None:

@@ -1,0 +1,79 @@
+"""Whatever dies whenever: every task ends exactly once, and no slot has two."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from liverplan.cohort.cases import CohortCase
+from liverplan.cohort.engines import Answer, Died
+from liverplan.cohort.request import Request
+from liverplan.cohort.schedule import run_tasks
+from liverplan.cohort.task import RETRIED, Outcome, Task, last_stage
+
+
+class DyingEngine:
+    """An engine in memory whose workers end as the script says, in the order of the script."""
+
+    def __init__(self, slots: int, script: list[tuple[int, str]]) -> None:
+        self._slots = slots
+        self._script = list(script)
+        self._busy: dict[int, Task] = {}
+        self.ahead: list[tuple[str, str]] = []
+
+    @property
+    def slots(self) -> int:
+        return self._slots
+
+    def submit(self, slot: int, task: Task, ahead: Task | None) -> None:
+        assert slot not in self._busy, "a slot plans one case at a time"
+        assert task.case.id not in {other.case.id for other in self._busy.values()}, "a case is planned once at a time"
+        assert ahead is None or ahead.case.id != task.case.id
+        self._busy[slot] = task
+
+    def wait(self) -> list[tuple[int, Answer]]:
+        assert self._busy, "nobody waits for nothing"
+        which, end = self._script.pop(0) if self._script else (0, "done")
+        slot = sorted(self._busy)[which % len(self._busy)]
+        task = self._busy.pop(slot)
+        if end == "dies":
+            return [(slot, Died("ended by SIGKILL"))]
+        kind = None if end == "done" else end
+        return [(slot, Outcome(task.case.id, "done" if kind is None else "failed", kind=kind))]
+
+    def close(self) -> None:
+        self._busy.clear()
+
+
+def tasks(count: int) -> list[Task]:
+    return [Task(CohortCase(f"p{n}", Path("image.nii.gz")), Path("/nowhere"), Request()) for n in range(count)]
+
+
+ENDS = st.lists(
+    st.tuples(st.integers(0, 7), st.sampled_from(["done", "dies", "refused", "resources", "error"])), max_size=60
+)
+
+
+@given(st.integers(0, 20), st.integers(1, 5), ENDS, st.integers(0, 3))
+def test_every_task_ends_once_however_workers_end(count: int, slots: int, script: list, retry: int) -> None:
+    seen: list[tuple[Task, Outcome, bool]] = []
+    started: list[Task] = []
+    run_tasks(DyingEngine(slots, script), tasks(count), retry, lambda *end: seen.append(end), started.append)
+    last = [task.case.id for task, _, again in seen if not again]
+    assert sorted(last) == sorted(task.case.id for task in tasks(count))
+    assert Counter(task.case.id for task in started) == Counter(task.case.id for task, _, _ in seen)
+    for task, outcome, again in seen:
+        assert again == (outcome.status == "failed" and outcome.kind in RETRIED and task.attempt <= retry)
+    for case_id, number in Counter(task.case.id for task, _, _ in seen).items():
+        assert number <= retry + 1
+        assert [task.attempt for task, _, _ in seen if task.case.id == case_id] == list(range(1, number + 1))
+
+
+def test_the_last_stage_of_a_log_is_where_a_killed_worker_was(tmp_path: Path) -> None:
+    log = tmp_path / "p1.log"
+    assert last_stage(log) == "looking at the inputs"
+    log.write_text("p1, attempt 1\nstage: reading the image (1.0 s)\nstage: loss field (2.5 s)\nKilled, it seems\n")
+    assert last_stage(log) == "loss field"
