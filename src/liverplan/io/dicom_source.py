@@ -160,7 +160,6 @@ def _in_order(headers: Sequence[Header], grid: Grid, folder: Path) -> list[Heade
 def _completed(headers: Sequence[Header], series_uid: str, frame_uid: str) -> Iterable[Header]:
     """Every header with the scan's patient and study, which have to be there even where the scan leaves them out."""
     first = headers[0]
-    first.decode()
     study_uid = str(first.get("StudyInstanceUID") or "") or derived_uid("study", series_uid)
     known = {name: _acceptable(name, first.get(name)) for name in _PATIENT_AND_STUDY}
     for header in headers:
