@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from liverplan.segmentation.engines import EngineKind
+from liverplan.segmentation.models import Stage, StageSettings
 from liverplan.segmentation.networks import build_network
 from liverplan.training.config import TrainingConfig
 from liverplan.training.export import write_bundle
@@ -32,20 +34,23 @@ def ellipsoid_ct(spacing_mm: tuple[float, float, float] = (3.0, 3.0, 5.0)) -> Vo
     return Volume(grid, array)
 
 
-def bright_is_liver(network: torch.nn.Module, n_classes: int) -> torch.nn.Module:
-    """Replaces a network by a threshold, so that geometry can be tested without training."""
+class BrightIsLiver:
+    """An engine that thresholds, so that geometry can be tested without training."""
 
-    def forward(image: torch.Tensor) -> torch.Tensor:
-        scores = torch.zeros(image.shape[0], n_classes, *image.shape[2:])
-        scores[:, 0] = 0.4
-        hounsfield = image[:, 0] * 200 + 50
-        scores[:, 1] = torch.where((hounsfield > 70) & (hounsfield < 150), 1.0, 0.0)
-        if n_classes > 2:
-            scores[:, 2] = torch.where((hounsfield > 0) & (hounsfield <= 70), 1.0, 0.0)
+    name = "a threshold"
+    notes: tuple[str, ...] = ()
+
+    def __init__(self, stage: Stage, settings: StageSettings, kind: EngineKind) -> None:
+        self.n_classes = settings.n_classes
+
+    def __call__(self, patch: np.ndarray) -> np.ndarray:
+        scores = np.zeros((self.n_classes, *patch.shape), dtype=np.float32)
+        scores[0] = 0.4
+        hounsfield = patch * 200 + 50
+        scores[1] = (hounsfield > 70) & (hounsfield < 150)
+        if self.n_classes > 2:
+            scores[2] = (hounsfield > 0) & (hounsfield <= 70)
         return scores
-
-    network.forward = forward  # type: ignore[method-assign]
-    return network
 
 
 def write_small_models(folder: Path) -> Path:

@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from cases import bright_is_liver, ellipsoid_ct, write_small_models
+from cases import BrightIsLiver, ellipsoid_ct, write_small_models
 
 from liverplan.anatomy import Structure
 from liverplan.errors import GeometryError, ResourceError, SegmentationRefused
 from liverplan.segmentation import cascade, segment
-from liverplan.segmentation.models import load_stage
 from liverplan.volume import Grid, Volume
 
 
 @pytest.fixture
 def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    def thresholding(*arguments: Any) -> Any:
-        stage = load_stage(*arguments)
-        bright_is_liver(stage.network, stage.n_classes)
-        return stage
-
-    monkeypatch.setattr(cascade, "load_stage", thresholding)
+    monkeypatch.setattr(cascade, "load_engine", BrightIsLiver)
     return write_small_models(tmp_path / "models")
 
 

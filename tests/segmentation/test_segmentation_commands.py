@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-from cases import bright_is_liver, ellipsoid_ct, write_small_models
+from cases import BrightIsLiver, ellipsoid_ct, write_small_models
 
 from liverplan.cli.main import run
 from liverplan.io.images import read_image
 from liverplan.io.segmentations import read_segmentation
 from liverplan.io.writing import write_volume
 from liverplan.segmentation import cascade
-from liverplan.segmentation.models import load_stage
 
 
 @pytest.fixture
@@ -24,12 +22,7 @@ def scan(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    def thresholding(*arguments: Any) -> Any:
-        stage = load_stage(*arguments)
-        bright_is_liver(stage.network, stage.n_classes)
-        return stage
-
-    monkeypatch.setattr(cascade, "load_stage", thresholding)
+    monkeypatch.setattr(cascade, "load_engine", BrightIsLiver)
     return write_small_models(tmp_path / "models")
 
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from liverplan.errors import ModelError, ResourceError, SegmentationRefused
-from liverplan.segmentation.models import LoadedStage, Model, load_stage
-from liverplan.segmentation.resampling import FloatVolume, IsotropicImage, Spacing, best_class, onto, to_isotropic
-from liverplan.segmentation.windows import class_scores, labels_of
+from liverplan.errors import ModelError, SegmentationRefused
+from liverplan.segmentation.engines import Engine, EngineKind, choose_device, load_engine
+from liverplan.segmentation.models import Model, StageSettings, read_settings
+from liverplan.segmentation.resampling import IsotropicImage, Spacing, best_class, slices_onto, to_isotropic
+from liverplan.segmentation.windows import FloatVolume, highest, sliding_scores
 from liverplan.volume import AnyArray, BoolArray, Volume, bounding_box
 
-if TYPE_CHECKING:
-    import torch
+__all__ = ["choose_device", "label_liver", "scaled"]
 
 Progress: TypeAlias = Callable[[float, str], None]
 Box: TypeAlias = tuple[slice, slice, slice]
@@ -32,12 +32,32 @@ REACH_MM = 9.0
 """Liver, lesions and hepatic veins end this far from the coarse liver: the first network sees more context."""
 
 
+_ENDS_WITH_LIVER = np.isin(np.arange(256), (1, 2, 4))
+"""By class: liver, lesions, hepatic veins."""
+
+
 @dataclass(frozen=True)
 class Labelled:
-    """labels: classes 0 to 5 in `box` of the canonical array, on the image's own voxels."""
+    """labels: classes 0 to 5 in `box` of the canonical array, on the image's own voxels.
+
+    engine: what ran the networks, for a sentence. notes: what did not go as asked for.
+    """
 
     labels: npt.NDArray[np.uint8]
     box: Box
+    engine: str
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """A network that is ready to run."""
+
+    settings: StageSettings
+    engine: Engine
+
+    def scores(self, image: IsotropicImage) -> FloatVolume:
+        return sliding_scores(self.engine, scaled(image.array), self.settings.window, self.settings.overlap)
 
 
 def scaled(hounsfield: FloatVolume) -> FloatVolume:
@@ -46,63 +66,61 @@ def scaled(hounsfield: FloatVolume) -> FloatVolume:
     return np.asarray(np.clip((hounsfield - low) * (2.0 / (high - low)) - 1.0, -1.0, 1.0), dtype=np.float32)
 
 
-def choose_device(device: str) -> str:
-    """ "cuda" or "cpu". Raises ResourceError when CUDA is asked for and not there."""
-    import torch
-
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ResourceError(
-            "there is no CUDA device",
-            got="--device cuda",
-            wanted="an NVIDIA GPU that PyTorch can use",
-            do="Use --device cpu.",
-        )
-    return device
-
-
-def label_liver(volume: Volume, model: Model, device: str, progress: Progress) -> Labelled:
+def label_liver(volume: Volume, model: Model, kind: EngineKind, progress: Progress) -> Labelled:
     """Run the cascade on a canonical CT. Raises SegmentationRefused when no plausible liver is found, ModelError."""
     progress(0.05, "finding the liver")
-    coarse = _find_liver(volume, load_stage(model.stages["locate"], device), device)
+    locate = _stage(model, "locate", kind)
+    coarse = _find_liver(volume, locate)
     progress(0.25, "labelling liver, lesions and vessels")
-    stage = load_stage(model.stages["segment"], device)
-    if stage.n_classes != 6:
+    segment = _stage(model, "segment", kind)
+    if segment.settings.n_classes != 6:
         raise ModelError(
             "the second network does not label what is needed",
-            got=f"{stage.n_classes} classes",
+            got=f"{segment.settings.n_classes} classes",
             wanted="6: background, liver, lesions, portal vein, hepatic veins, vena cava",
             do="Choose another model.",
         )
     spacing = volume.grid.spacing_mm
     box = _native_box(coarse, spacing, volume.array)
     part = volume.array[box]
-    image = to_isotropic(part, spacing, stage.spacing_mm)
-    scores = _scores(stage, image, device)
+    image = to_isotropic(part, spacing, segment.settings.spacing_mm)
+    scores = segment.scores(image)
     progress(0.75, "back to the image's voxels")
-    shape = (part.shape[0], part.shape[1], part.shape[2])
-    labels = best_class(scores.float().cpu().numpy(), image, shape, spacing)
-    first_mm = tuple(side.start * step for side, step in zip(box, spacing, strict=True))
-    away_mm = onto(coarse.array, coarse, shape, spacing, (first_mm[0], first_mm[1], first_mm[2]))
-    labels[(away_mm > REACH_MM) & np.isin(labels, (1, 2, 4))] = 0
-    return Labelled(labels, box)
+    labels = best_class(scores, image, (part.shape[0], part.shape[1], part.shape[2]), spacing)
+    _end_near(labels, coarse, box, spacing)
+    notes = dict.fromkeys((*locate.engine.notes, *segment.engine.notes))
+    engines = dict.fromkeys((locate.engine.name, segment.engine.name))
+    return Labelled(labels, box, ", then ".join(engines), tuple(notes))
 
 
-def _scores(stage: LoadedStage, image: IsotropicImage, device: str) -> torch.Tensor:
-    return class_scores(stage.network, scaled(image.array), stage.window, stage.overlap, device)
+def _stage(model: Model, name: str, kind: EngineKind) -> _Stage:
+    settings = read_settings(model.stages[name])
+    return _Stage(settings, load_engine(model.stages[name], settings, kind))
 
 
-def _find_liver(volume: Volume, stage: LoadedStage, device: str) -> IsotropicImage:
-    """Distance in mm to the coarse liver, 0 inside it, on the first network's grid."""
-    spacing = volume.grid.spacing_mm
-    image = to_isotropic(volume.array, spacing, stage.spacing_mm)
-    liver = largest_piece(labels_of(_scores(stage, image, device)) == 1)
-    millilitres = float(liver.sum()) * stage.spacing_mm**3 / 1000.0
+def _find_liver(volume: Volume, stage: _Stage) -> IsotropicImage:
+    """Distance in mm to the coarse liver, 0 inside it, on the first network's grid cropped to what is looked at."""
+    side_mm = stage.settings.spacing_mm
+    image = to_isotropic(volume.array, volume.grid.spacing_mm, side_mm)
+    liver = largest_piece(highest(stage.scores(image)) == 1)
+    millilitres = float(liver.sum()) * side_mm**3 / 1000.0
     if not SMALLEST_LIVER_ML <= millilitres <= LARGEST_LIVER_ML:
         raise no_liver(f"{millilitres:.0f} mL that look like liver")
-    away_mm = ndimage.distance_transform_edt(~liver) * stage.spacing_mm
-    return IsotropicImage(away_mm.astype(np.float32), stage.spacing_mm, image.origin_mm)
+    # Two voxels beyond the margin: the box ends half a voxel out, and what lies there is interpolated.
+    reach = int(np.ceil(MARGIN_MM / side_mm)) + 2
+    box = bounding_box(liver, (reach, reach, reach))
+    away_mm = ndimage.distance_transform_edt(~liver[box]) * side_mm
+    i, j, k = (o + side.start * side_mm for o, side in zip(image.origin_mm, box, strict=True))
+    return IsotropicImage(away_mm.astype(np.float32), side_mm, (i, j, k))
+
+
+def _end_near(labels: npt.NDArray[np.uint8], coarse: IsotropicImage, box: Box, spacing: Spacing) -> None:
+    """Take away, in place, what is liver, lesion or hepatic vein too far from the coarse liver."""
+    i_mm, j_mm, k_mm = (side.start * step for side, step in zip(box, spacing, strict=True))
+    i, j, k = labels.shape
+    slices = slices_onto(coarse.array[None], coarse, (i, j, k), spacing, (i_mm, j_mm, k_mm))
+    for plane, away_mm in zip(labels, slices, strict=True):
+        plane[(away_mm[0] > REACH_MM) & _ENDS_WITH_LIVER[plane]] = 0
 
 
 def _native_box(image: IsotropicImage, spacing: Spacing, array: AnyArray) -> Box:

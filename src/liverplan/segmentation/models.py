@@ -52,8 +52,22 @@ class Model:
 
 
 @dataclass(frozen=True)
+class StageSettings:
+    """What a stage's `inference.json` says: the network's shape, the grid it works on, and its windows."""
+
+    network: NetworkSpec
+    spacing_mm: float
+    window: tuple[int, int, int]
+    overlap: float
+
+    @property
+    def n_classes(self) -> int:
+        return self.network.out_channels
+
+
+@dataclass(frozen=True)
 class LoadedStage:
-    """A network with its weights and the grid it works on."""
+    """A PyTorch network with its weights and the grid it works on."""
 
     network: torch.nn.Module
     spacing_mm: float
@@ -104,22 +118,31 @@ def find_model(model: str | Path | None = None) -> Model:
     )
 
 
-def load_stage(stage: Stage, device: str = "cpu") -> LoadedStage:
-    """Build a stage's network and load its weights. Raises ModelError when a file is missing or does not fit."""
+def read_settings(stage: Stage) -> StageSettings:
+    """A stage's settings, once its files are known to be the published ones. Raises ModelError when they are not."""
     for name, digest in stage.sha256.items():
         _require_file(stage.bundle / name, digest)
-    settings = _read_settings(stage.bundle / "configs" / "inference.json")
+    raw = _read_json(stage.bundle / "configs" / "inference.json")
     try:
-        spec = NetworkSpec.from_definition(settings["network_def"])
-        spacing, window = float(settings["spacing_mm"]), [int(n) for n in settings["window"]]
-        overlap = float(settings["overlap"])
+        spec = NetworkSpec.from_definition(raw["network_def"])
+        i, j, k = (int(n) for n in raw["window"])
+        return StageSettings(spec, float(raw["spacing_mm"]), (i, j, k), float(raw["overlap"]))
     except (KeyError, TypeError, ValueError) as error:
         raise _bad_bundle(stage.bundle, str(error)) from error
-    network = build_network(spec)
+
+
+def load_network(stage: Stage) -> torch.nn.Module:
+    """A stage's network with its weights, on the CPU. Raises ModelError when a file is missing or does not fit."""
+    network = build_network(read_settings(stage).network)
     _load_weights(network, stage.bundle / "models" / "model.pt")
-    return LoadedStage(
-        network.to(device).eval(), spacing, (window[0], window[1], window[2]), overlap, spec.out_channels
-    )
+    return network.eval()
+
+
+def load_stage(stage: Stage, device: str = "cpu") -> LoadedStage:
+    """A stage's network and settings. Raises ModelError when a file is missing or does not fit."""
+    settings = read_settings(stage)
+    network = load_network(stage).to(device)
+    return LoadedStage(network, settings.spacing_mm, settings.window, settings.overlap, settings.n_classes)
 
 
 def file_sha256(path: Path) -> str:
@@ -162,7 +185,7 @@ def _read_registry(path: Path) -> dict[str, Any]:
         raise _bad_registry(path, str(error)) from error
 
 
-def _read_settings(path: Path) -> dict[str, Any]:
+def _read_json(path: Path) -> dict[str, Any]:
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

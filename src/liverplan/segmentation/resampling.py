@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from liverplan.segmentation.windows import FloatVolume, highest
 from liverplan.volume import AnyArray
 
 Spacing: TypeAlias = tuple[float, float, float]
-FloatVolume: TypeAlias = npt.NDArray[np.float32]
 
 AIR_HU = -1024.0
 
@@ -50,36 +51,56 @@ def to_isotropic(array: AnyArray, spacing: Spacing, target_mm: float) -> Isotrop
 def best_class(
     scores: FloatVolume, source: IsotropicImage, shape: tuple[int, int, int], spacing: Spacing
 ) -> npt.NDArray[np.uint8]:
-    """Class of the highest score at every voxel of a grid; scores (classes, i, j, k) on the grid of `source`.
-
-    Each class is interpolated on its own with a running maximum, so that memory does not grow with the classes.
-    """
-    best = np.full(shape, -np.inf, dtype=np.float32, order="F")
-    label = np.zeros(shape, dtype=np.uint8, order="F")
-    for number, score in enumerate(scores):
-        upsampled = onto(score, source, shape, spacing)
-        better = upsampled > best
-        label[better] = number
-        np.maximum(best, upsampled, out=best)
+    """Class of the highest score at every voxel of a grid; scores (classes, i, j, k) on the grid of `source`."""
+    label = np.empty(shape, dtype=np.uint8)
+    for plane, fields in zip(label, slices_onto(scores, source, shape, spacing), strict=True):
+        plane[:] = highest(fields)
     return label
 
 
-def onto(
+def slices_onto(
     values: FloatVolume,
     source: IsotropicImage,
     shape: tuple[int, int, int],
     spacing: Spacing,
     first_mm: Spacing = (0.0, 0.0, 0.0),
-) -> FloatVolume:
-    """Values on the grid of `source`, interpolated to a grid whose first voxel lies `first_mm` from the image's."""
-    import SimpleITK as sitk
+) -> Iterator[FloatVolume]:
+    """Fields (n, i, j, k) on the grid of `source`, linearly on another grid: one (n, j, k) for each of its i in turn.
 
-    image = _image(values, (source.spacing_mm,) * 3)
-    image.SetOrigin(source.origin_mm)
-    identity = np.eye(3).ravel().tolist()
-    out = _resample(image, list(shape), list(first_mm), list(spacing), identity, None)
-    # A copy: a view does not keep the image alive.
-    return np.asarray(sitk.GetArrayFromImage(out)).transpose(2, 1, 0)
+    shape, spacing: of the other grid, whose first voxel lies `first_mm` from the image's. Beyond the outermost centres
+    values stay what they are there. A slice at a time stays in the processor's cache and no whole field is ever made.
+    """
+    lines = [
+        _Line.between(n, values.shape[axis + 1], first_mm[axis] - source.origin_mm[axis], spacing[axis], source)
+        for axis, n in enumerate(shape)
+    ]
+    planes: dict[int, FloatVolume] = {}
+    for low, high, share in zip(lines[0].low.tolist(), lines[0].high.tolist(), lines[0].share, strict=True):
+        planes = {n: planes[n] if n in planes else _plane_onto(values[:, n], *lines[1:]) for n in (low, high)}
+        yield planes[low] + (planes[high] - planes[low]) * share
+
+
+@dataclass(frozen=True)
+class _Line:
+    """Along one axis: each new voxel lies between two old ones, `share` of the way from the lower to the higher."""
+
+    low: npt.NDArray[np.intp]
+    high: npt.NDArray[np.intp]
+    share: npt.NDArray[np.float32]
+
+    @classmethod
+    def between(cls, n_new: int, n_old: int, offset_mm: float, step_mm: float, source: IsotropicImage) -> _Line:
+        position = np.clip((offset_mm + np.arange(n_new) * step_mm) / source.spacing_mm, 0, n_old - 1)
+        low = np.floor(position).astype(np.intp)
+        return cls(low, np.minimum(low + 1, n_old - 1), (position - low).astype(np.float32))
+
+
+def _plane_onto(plane: FloatVolume, rows: _Line, columns: _Line) -> FloatVolume:
+    """(n, j, k) of the old grid to the new j and k."""
+    down = plane[:, rows.low] + (plane[:, rows.high] - plane[:, rows.low]) * rows.share[:, None]
+    low = down[:, :, columns.low]
+    low += (down[:, :, columns.high] - low) * columns.share
+    return low
 
 
 def _image(array: AnyArray, spacing: Spacing) -> Any:
@@ -97,7 +118,7 @@ def _resample(
     origin: list[float],
     spacing: list[float],
     direction: list[float],
-    outside: float | None,
+    outside: float,
 ) -> Any:
     import SimpleITK as sitk
 
@@ -109,6 +130,5 @@ def _resample(
     resampler.SetOutputDirection(direction)
     # Half a voxel beyond the outermost centres there is still image: take the nearest value, not air.
     resampler.SetUseNearestNeighborExtrapolator(True)
-    if outside is not None:
-        resampler.SetDefaultPixelValue(outside)
+    resampler.SetDefaultPixelValue(outside)
     return resampler.Execute(image)

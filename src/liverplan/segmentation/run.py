@@ -6,11 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from liverplan.anatomy import Structure
 from liverplan.errors import SegmentationRefused
-from liverplan.segmentation.cascade import choose_device, label_liver, no_liver
+from liverplan.segmentation.cascade import label_liver, no_liver
 from liverplan.segmentation.cleaning import clean, cut_off
+from liverplan.segmentation.engines import choose_engine
 from liverplan.segmentation.models import find_model
 from liverplan.volume import BoolArray, Grid, Reorientation, Segmentation, Volume
 
@@ -23,32 +25,32 @@ def segment_volume(
     model: str | Path | None,
     device: str,
     progress: Callable[[float, str], None] | None,
+    engine: str = "auto",
 ) -> Segmentation:
     """See `liverplan.segmentation.segment`."""
     chosen = find_model(model)
     _require_ct(volume)
     upright = volume.canonical()
-    labelled = label_liver(upright, chosen, choose_device(device), progress or (lambda fraction, stage: None))
+    kind = choose_engine(device, engine)
+    labelled = label_liver(upright, chosen, kind, progress or (lambda fraction, stage: None))
     masks, notes = clean(labelled.labels, upright.grid.spacing_mm)
     notes = [*cut_off(masks[Structure.LIVER], labelled.box, upright.grid.shape), *notes]
-    turn = Reorientation.to_lps(volume.grid)
-    whole = {s: _restored(m, labelled.box, upright.grid, turn) for s, m in masks.items()}
-    return Segmentation(volume.grid, whole, "model", {"name": chosen.name, "sha256": chosen.sha256}, (_WARNING, *notes))
+    whole = {s: _restored(m, labelled.box, volume.grid) for s, m in masks.items()}
+    said = (_WARNING.format(engine=labelled.engine), *labelled.notes, *notes)
+    return Segmentation(volume.grid, whole, "model", {"name": chosen.name, "sha256": chosen.sha256}, said)
 
 
 _WARNING = (
-    "Segmented by a research model trained mostly on synthetic images: check every outline against the scan before "
-    "using a number."
+    "Segmented by a research model trained mostly on synthetic images (run by {engine}): check every outline against "
+    "the scan before using a number."
 )
 
 
-def _restored(
-    mask: BoolArray, box: tuple[slice, slice, slice], upright: Grid, turn: Reorientation
-) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    """The mask of a box, in the whole image and the order in which it was stored."""
-    whole = np.zeros(upright.shape, dtype=np.uint8)
-    whole[box] = mask
-    return np.ascontiguousarray(turn.undo(whole))
+def _restored(mask: BoolArray, box: tuple[slice, slice, slice], grid: Grid) -> npt.NDArray[np.uint8]:
+    """The mask of a canonical box in the whole image, stored as the image is."""
+    whole = np.zeros(grid.shape, dtype=np.uint8)
+    Reorientation.to_lps(grid).apply(whole)[box] = mask
+    return whole
 
 
 def _require_ct(volume: Volume) -> None:
