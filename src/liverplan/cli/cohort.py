@@ -88,7 +88,12 @@ def run(
     ] = None,
     gpus_per_case: Annotated[
         float | None,
-        typer.Option(metavar="X", min=0.0, max=8.0, help="Ray: share of a GPU that a case takes, such as 0.5."),
+        typer.Option(
+            metavar="X",
+            min=0.0,
+            max=8.0,
+            help="Ray: share of a GPU that a case takes. Default: 0.5 where there are GPUs.",
+        ),
     ] = None,
     resume: Annotated[bool, typer.Option(help="Keep finished cases whose inputs have not changed.")] = True,
     retry: Annotated[

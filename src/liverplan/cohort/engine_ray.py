@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from typing import Any
+from urllib.parse import urlsplit
 
 from liverplan.cohort.engines import Answer, Died
 from liverplan.cohort.request import Options
@@ -30,23 +32,29 @@ except ImportError as missing:
     ) from missing
 
 LOOPBACK = "127.0.0.1"
+CLIENT_PORT = 10001
+"""Of `ray start` for clients of another machine."""
+_SECONDS_TO_CONNECT = 10.0
 CPUS_PER_CASE = 1.0
 """Ray limits the threads of an actor to its cores."""
+GPUS_PER_CASE = 0.5
+"""Two cases share a GPU: one is segmented while the other is planned on its core."""
 
 
 class RayEngine:
     """Actors of a cluster, each made when its slot is first used. See `engines.Engine`.
 
-    Raises InputError when the cluster cannot be reached, ResourceError when it can never place a case.
+    networks: whether cases need a GPU, where the cluster has any. Raises InputError when the cluster cannot be reached, ResourceError when it can never place a case.
     """
 
-    def __init__(self, options: Options, cases: int) -> None:
+    def __init__(self, options: Options, cases: int, networks: bool = False) -> None:
         self._own = not ray.is_initialized()
         if self._own:
             _connect(options)
         total: dict[str, float] = ray.cluster_resources()
         gpus = float(total.get("GPU", 0.0))
-        share = options.gpus_per_case if options.gpus_per_case is not None else 0.0
+        usual = GPUS_PER_CASE if networks and gpus else 0.0
+        share = usual if options.gpus_per_case is None else options.gpus_per_case
         fit = _that_fit(float(total.get("CPU", 0.0)), gpus, share)
         self._slots = max(1, min(options.workers or fit, fit, cases))
         self._actor = ray.remote(CaseWorker).options(num_cpus=CPUS_PER_CASE, num_gpus=share, max_restarts=0)
@@ -89,6 +97,7 @@ class RayEngine:
 
 
 def _connect(options: Options) -> None:
+    _require_address(options.address)
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if options.address is None:
         # A cluster of its own, on this machine only.
@@ -96,12 +105,34 @@ def _connect(options: Options) -> None:
     try:
         ray.init(address=options.address or "local", **settings)
     except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
-        raise InputError(
-            "the Ray cluster cannot be reached",
-            got=f"{options.address or 'a cluster on this machine'}: {str(error).splitlines()[0][:200]}",
-            wanted="a running cluster: auto (this machine is a node of it) or ray://HOST:10001",
-            do="Start it with `ray start --head`, or leave --address out for one on this machine.",
-        ) from error
+        raise _unreachable(options.address or "a cluster on this machine", str(error)) from error
+
+
+def _require_address(address: str | None) -> None:
+    """Ray itself would go on trying for minutes. Raises InputError."""
+    if address in (None, "auto"):
+        return
+    parts = urlsplit(address)
+    try:
+        port = parts.port or CLIENT_PORT
+    except ValueError:
+        port = 0
+    if parts.scheme != "ray" or not parts.hostname or not port:
+        raise _unreachable(str(address), "no address of a cluster")
+    try:
+        socket.create_connection((parts.hostname, port), timeout=_SECONDS_TO_CONNECT).close()
+    except OSError as error:
+        raise _unreachable(str(address), error.strerror or str(error)) from error
+
+
+def _unreachable(address: str, why: str) -> InputError:
+    return InputError(
+        "the Ray cluster cannot be reached",
+        got=f"{address}: {(why.splitlines() or ['no answer'])[0][:200]}",
+        wanted="a running cluster: auto (this machine is a node of it) or ray://HOST:10001",
+        do="Start it with `ray start --head`, or leave --address out for one on this machine. "
+        "A cluster that asks for a token needs RAY_AUTH_MODE=token and its token here as well (docs/cohort.md).",
+    )
 
 
 def _that_fit(cpus: float, gpus: float, share: float) -> int:

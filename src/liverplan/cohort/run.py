@@ -195,7 +195,7 @@ def _plan_all(
         tally.kept += outcome.status == "kept"
         tally.tell(outcome.status, outcome)
 
-    with closing(_engine(options, len(tasks))) as engine:
+    with closing(_engine(tasks, request, options)) as engine:
         run_tasks(engine, tasks, options.retry, ended, lambda task: tally.tell("case", case_id=task.case.id))
 
 
@@ -227,11 +227,13 @@ def _set_aside(places: Places, case_id: str) -> None:
             places.case(case_id).rename(aside)
 
 
-def _engine(options: Options, cases: int) -> Engine:
+def _engine(tasks: Sequence[Task], request: Request, options: Options) -> Engine:
+    cases = len(tasks)
     if options.engine == "ray":
         from liverplan.cohort.engine_ray import RayEngine
 
-        return RayEngine(options, cases)
+        networks = request.device != "cpu" and any(task.case.segmentation is None for task in tasks)
+        return RayEngine(options, cases, networks)
     from liverplan.cohort.engine_local import LocalEngine, workers_that_fit
 
     return LocalEngine(min(options.workers or workers_that_fit(cases), cases))
