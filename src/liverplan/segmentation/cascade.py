@@ -139,7 +139,7 @@ def largest_piece(mask: BoolArray) -> BoolArray:
     parts, count = ndimage.label(mask)
     if count == 0:
         return np.zeros_like(mask)
-    return np.asarray(parts == np.bincount(parts.ravel())[1:].argmax() + 1)
+    return np.asarray(parts == np.bincount(parts[mask])[1:].argmax() + 1)
 
 
 def no_liver(got: str) -> SegmentationRefused:

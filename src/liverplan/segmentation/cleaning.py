@@ -42,6 +42,10 @@ _CLASS = {
 }
 
 
+_IS_LIVER, _IS_INNER_VESSEL = np.isin(np.arange(256), (1, 2)), np.isin(np.arange(256), (3, 4))
+"""By class: parenchyma and lesions; portal vein and hepatic veins."""
+
+
 def clean(labels: Labels, spacing_mm: Spacing) -> tuple[dict[Structure, BoolArray], list[str]]:
     """Masks by structure and notes on what was left out. labels: classes 0 to 5.
 
@@ -58,9 +62,14 @@ def clean(labels: Labels, spacing_mm: Spacing) -> tuple[dict[Structure, BoolArra
     masks[Structure.LESIONS], at_the_edge = embedded(lesions, liver, spacing_mm)
     if at_the_edge:
         notes.append(f"{at_the_edge} spot(s) at the liver's edge looked like lesions and were left out: look there.")
+    at_liver = ndimage.binary_dilation(liver)
     for structure, (low, high) in PLAUSIBLE_ML.items():
-        mask = without_islands(labels == _CLASS[structure], LEAST_PIECE_ML[structure] / voxel_ml)
-        mask = along_the_liver(mask, liver, spacing_mm) if structure is Structure.VENA_CAVA else _touching(mask, liver)
+        least_voxels = LEAST_PIECE_ML[structure] / voxel_ml
+        mask = labels == _CLASS[structure]
+        if structure is Structure.VENA_CAVA:
+            mask = along_the_liver(without_islands(mask, least_voxels), liver, spacing_mm)
+        else:
+            mask = without_islands(mask, least_voxels, at_liver)
         volume_ml = float(mask.sum()) * voxel_ml
         if low <= volume_ml <= high:
             masks[structure] = mask
@@ -74,10 +83,24 @@ def clean(labels: Labels, spacing_mm: Spacing) -> tuple[dict[Structure, BoolArra
 
 def whole_liver(labels: Labels, spacing_mm: Spacing) -> BoolArray:
     """Parenchyma and lesions, the largest piece, with the vessels and gaps that it encloses."""
-    core = largest_piece(_opened(np.isin(labels, (1, 2))))
-    within = np.isin(labels, (3, 4)) & _surrounded(core, spacing_mm)
-    liver = largest_piece(core | within)
-    return np.asarray(ndimage.binary_fill_holes(liver))
+    core = largest_piece(_opened(_IS_LIVER[labels]))
+    within = _IS_INNER_VESSEL[labels] & _surrounded(core, spacing_mm)
+    return filled(largest_piece(core | within))
+
+
+def filled(mask: BoolArray) -> BoolArray:
+    """A mask with the holes that it encloses on all sides (6 neighbours). Empty stays empty."""
+    if not mask.any():
+        return mask
+    box, out = bounding_box(mask), mask.copy()
+    gaps, count = ndimage.label(~mask[box])
+    hole = np.ones(count + 1, dtype=np.bool_)
+    for axis in range(3):
+        ends = gaps.take((0, -1), axis)
+        hole[np.unique(ends)] = False
+    hole[0] = False
+    out[box] |= hole[gaps]
+    return out
 
 
 def _opened(mask: BoolArray) -> BoolArray:
@@ -108,14 +131,6 @@ def along_the_liver(mask: BoolArray, liver: BoolArray, spacing_mm: Spacing) -> B
     return np.asarray(parts == best) if best else np.zeros_like(mask)
 
 
-def _touching(mask: BoolArray, liver: BoolArray) -> BoolArray:
-    """The pieces of a vessel that lie in the liver or touch it."""
-    parts, count = ndimage.label(mask, _TOUCH)
-    at_liver = np.bincount(parts[ndimage.binary_dilation(liver)], minlength=count + 1) > 0
-    at_liver[0] = False
-    return np.asarray(at_liver[parts])
-
-
 def embedded(lesions: BoolArray, liver: BoolArray, spacing_mm: Spacing) -> tuple[BoolArray, int]:
     """Lesions with liver on most sides, and how many pieces had not: fissures and neighbours look like lesions."""
     kept, dropped = lesions.copy(), 0
@@ -132,24 +147,42 @@ def embedded(lesions: BoolArray, liver: BoolArray, spacing_mm: Spacing) -> tuple
 
 
 def without_shells(mask: BoolArray, spacing_mm: Spacing, least_radius_mm: float = SHELL_MM) -> BoolArray:
-    """What a ball of that radius can reach inside the mask: thin layers along the liver's edge go, round spots stay."""
-    if not mask.any():
-        return mask
-    out, box = np.zeros_like(mask), bounding_box(mask, (1, 1, 1))
-    part = mask[box]
+    """What a ball of that radius can reach inside the mask: thin layers along the liver's edge go, round spots stay.
+
+    Piece by piece, in boxes so wide that what lies outside is beyond reach: distances over the whole array cost ten
+    times as much.
+    """
     reach_mm = least_radius_mm + min(spacing_mm) / 2  # distances are to voxel centres, half a voxel beyond the edge
-    deep = ndimage.distance_transform_edt(part, spacing_mm) > reach_mm
-    if deep.any():
-        out[box] = part & (ndimage.distance_transform_edt(~deep, spacing_mm) <= reach_mm)
+    margin = tuple(int(reach_mm / s) + 1 for s in spacing_mm)
+    parts, _ = ndimage.label(mask, _TOUCH)
+    pieces = [
+        (number, tuple(slice(max(0, s.start - m), s.stop + m) for s, m in zip(inner, margin, strict=True)))
+        for number, inner in enumerate(ndimage.find_objects(parts), start=1)
+    ]
+    deep, out = np.zeros_like(mask), np.zeros_like(mask)
+    for number, box in pieces:
+        far = ndimage.distance_transform_edt(mask[box], spacing_mm) > reach_mm
+        deep[box] |= far & (parts[box] == number)
+    for number, box in pieces:
+        if deep[box].any():
+            near = ndimage.distance_transform_edt(~deep[box], spacing_mm) <= reach_mm
+            out[box] |= near & (parts[box] == number)
     return out
 
 
-def without_islands(mask: BoolArray, least_voxels: float) -> BoolArray:
-    """Connected pieces (26 neighbours) of at least that many voxels."""
-    parts, count = ndimage.label(mask, _TOUCH)
-    keep = np.bincount(parts.ravel(), minlength=count + 1) >= least_voxels
+def without_islands(mask: BoolArray, least_voxels: float, touching: BoolArray | None = None) -> BoolArray:
+    """Connected pieces (26 neighbours) of at least that many voxels; with `touching`, only those that meet it."""
+    out = np.zeros_like(mask)
+    if not mask.any():
+        return out
+    box = bounding_box(mask)
+    parts, count = ndimage.label(mask[box], _TOUCH)
+    keep = np.bincount(parts[mask[box]], minlength=count + 1) >= least_voxels
+    if touching is not None:
+        keep &= np.bincount(parts[mask[box] & touching[box]], minlength=count + 1) > 0
     keep[0] = False
-    return np.asarray(keep[parts])
+    out[box] = keep[parts]
+    return out
 
 
 def cut_off(liver: BoolArray, box: Sequence[slice], shape: tuple[int, ...]) -> list[str]:
