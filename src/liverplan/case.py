@@ -19,6 +19,7 @@ from liverplan.clinical import ClinicalRecord, parse_record
 from liverplan.errors import ClinicalError
 from liverplan.fresh_margin import load_cut_loss
 from liverplan.io.clinical import read_clinical
+from liverplan.io.dicom_out import source_series, write_dicom
 from liverplan.io.folder import output_folder, write_json_atomic
 from liverplan.io.images import read_file, read_image
 from liverplan.io.meshes import SceneMesh, light_enough, write_glb, write_stl
@@ -38,7 +39,18 @@ from liverplan.volume import Segmentation, Volume
 LIVER_MESH_MM = 1.5
 _Shown: TypeAlias = tuple[str, Mesh, tuple[int, int, int], float]
 """Name, surface in LPS mm, colour and opacity of something that is shown in 3D."""
-_RECORDED_PACKAGES = ("numpy", "scipy", "SimpleITK", "scikit-image", "vtk", "monai", "torch", "nibabel", "pydicom")
+_RECORDED_PACKAGES = (
+    "numpy",
+    "scipy",
+    "SimpleITK",
+    "scikit-image",
+    "vtk",
+    "monai",
+    "torch",
+    "nibabel",
+    "pydicom",
+    "highdicom",
+)
 
 
 @dataclass(frozen=True)
@@ -91,6 +103,7 @@ def plan_case(settings: Settings, out: Path, overwrite: bool = False, progress: 
             report_progress(0.0, "reading the image")
             ahead = ReadAhead(settings.segmentation, beside) if settings.segmentation else None
             volume = read_image(settings.image, settings.series_uid, settings.modality)
+            source = source_series(settings.image, volume)
         with timings.stage("segment" if settings.segmentation is None else "read masks"):
             masks = _segmentation(settings, volume, ahead, lambda f, s: report_progress(0.05 + 0.45 * f, s))
         anatomy = beside.submit(_anatomy_meshes, masks, folder / "meshes")
@@ -116,6 +129,10 @@ def plan_case(settings: Settings, out: Path, overwrite: bool = False, progress: 
         with timings.stage("report"):
             report_progress(0.95, "writing the report")
             _write_report(folder)
+        if source is not None:
+            with timings.stage("dicom"):
+                report_progress(0.98, "writing DICOM objects")
+                write_dicom(folder, record, result.segmentation, source)
         write_json_atomic(folder / "run.json", _run_record(settings, result, timings, started))
     return result
 

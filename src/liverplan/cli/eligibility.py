@@ -46,6 +46,7 @@ def eligibility(
     as_json: AsJson = False,
 ) -> None:
     from liverplan.io.clinical import read_clinical
+    from liverplan.io.dicom_out import renew_report
     from liverplan.io.folder import write_json_atomic
     from liverplan.protocol import load_protocol
     from liverplan.record_clinical import decided_again, stored_record
@@ -58,6 +59,7 @@ def eligibility(
     report, decision = decided_again(report, chosen, record)
     write_json_atomic(out / "report.json", report)
     render_report(out)
+    renew_report(out, report)
     console.result(report["eligibility"])
     if not quiet and not as_json:
         print_decision(decision)

@@ -32,6 +32,7 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Render the report of a planned case again."""
+    from liverplan.io.dicom_out import renew_report
     from liverplan.report import render_case_pictures, render_report
     from liverplan.report.load import load_report
 
@@ -40,6 +41,7 @@ def report(
         with console.progress("pictures"):
             render_case_pictures(out, load_report(out), None, None)
     page, pdf, *tables = render_report(out)
+    renew_report(out, load_report(out))
     console.say(f"report: {page}\nPDF: {pdf}")
     console.result(
         {"report": str(page), "pdf": str(pdf), "tables": [str(path) for path in tables], "research_use_only": True}
