@@ -23,6 +23,7 @@ VERBS: tuple[str, ...] = (
     "models",
     "cohort",
     "schema",
+    "view",
 )
 """Modules of this package that hold a verb, in the order of `--help`; each has a function `register(app)`."""
 

@@ -1,0 +1,65 @@
+"""`liverplan view`: planned cases in the browser."""
+
+from __future__ import annotations
+
+import sys
+import webbrowser
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from liverplan import RESEARCH_USE_ONLY
+from liverplan.cli.console import AsJson, Console, Quiet
+
+_HELP = f"""Show planned cases in your browser: slices, 3D, resections, the margin as a slider, the criteria as a form.
+
+The page is served by this machine to this machine only, under a new port and a new key for every start; nothing is
+sent or fetched elsewhere. Needs pip install "liverplan[view]". Stop it with Ctrl-C. {RESEARCH_USE_ONLY}
+
+Examples:
+  liverplan view out
+  liverplan view out --image scan.nii.gz
+  liverplan view cohort-out --no-browser
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the command line."""
+    app.command("view", help=_HELP)(view)
+
+
+def view(
+    path: Annotated[
+        Path, typer.Argument(metavar="OUT|FOLDER", help="Folder of `liverplan plan`, or a folder of such folders.")
+    ],
+    image: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="The scan, when it is not beside OUT under the name it was planned by."),
+    ] = None,
+    browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
+    port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="Port; 0 for a random free one.")] = 0,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    from liverplan.viewer.cases import find_cases
+    from liverplan.viewer.serve import DrawingTest, require_trame, serve
+
+    require_trame()
+    console, cases = Console(quiet, as_json), find_cases(path)
+    drawing = DrawingTest()
+    from liverplan.viewer.app import build
+    from liverplan.viewer.opened import open_case
+
+    with console.progress("reading the case"):
+        first = open_case(cases[0], image)
+    drawing.require()
+
+    def ready(address: str, chosen: int) -> None:
+        console.result({"url": address, "port": chosen, "cases": [str(case) for case in cases]})
+        sys.stdout.flush()
+        console.say(f"view: {address}\nStop with Ctrl-C. {RESEARCH_USE_ONLY}")
+        if browser:
+            webbrowser.open(address)
+
+    serve(lambda server: build(server, cases, first), ready, port)

@@ -1,0 +1,357 @@
+"""What happens when the page is used: one open case, its views, and the state that the page shows.
+
+The page's state comes from the browser and is not trusted: names are looked up in the report, numbers are clipped, and
+no text of the page becomes a path.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from liverplan import RESEARCH_USE_ONLY
+from liverplan.anatomy import Structure
+from liverplan.errors import InputError, LiverplanError
+from liverplan.report.figures import SPECIMEN_RGB
+from liverplan.report.rendering import SHELL
+from liverplan.report.slices import window_of
+from liverplan.viewer import form, panel
+from liverplan.viewer.frames import PLANES
+from liverplan.viewer.margins import MOST_MM, STEP_MM, Margins, Rebuilt, rebuild
+from liverplan.viewer.opened import OpenCase, open_case
+from liverplan.viewer.outlines import Outlined, anatomy
+from liverplan.viewer.page import build_page
+from liverplan.viewer.region import Region
+from liverplan.viewer.slicing import REGION, SPECIMEN, SliceView
+from liverplan.viewer.space import CUT, SpaceView
+from liverplan.viewer.targets import Target, lesion_target, targets
+from liverplan.volume import FloatArray
+
+WINDOWS = {"liver": (0.0, 200.0), "abdomen": (-150.0, 250.0), "vessels": (0.0, 400.0), "bone": (-250.0, 1250.0)}
+"""Presets for CT, HU shown as black and white; `auto` is the report's own window and the only one for MR."""
+AUTO = "auto"
+POLL_S = 0.25
+STALE_S = 0.04
+"""How soon an image that was not encoded in time is asked for again; trame's own half second is felt."""
+
+
+class Viewer:
+    """The open case and what is shown of it."""
+
+    def __init__(self, server: Any, cases: Sequence[Path], first: OpenCase) -> None:
+        self.server, self.state, self.cases = server, server.state, tuple(cases)
+        self.slices = [SliceView(plane, self._moved) for plane in PLANES]
+        self.space = SpaceView()
+        self.remote: list[Any] = []
+        """The page's remote views, in the order of `slices` and then `space`; put there by the page."""
+        self._worker = ThreadPoolExecutor(max_workers=1)
+        self._progress = (0.0, "")
+        self._drawing = False
+        self.state.margin_most, self.state.margin_step = MOST_MM, STEP_MM
+        self.state.cases = [{"title": case.name, "value": n} for n, case in enumerate(self.cases)]
+        self.state.notice = RESEARCH_USE_ONLY
+        self.state.case_index = 0
+        self.state.saved, self.state.refused = "", ""
+        self._hold(first)
+
+    # -- a case ----------------------------------------------------------------------------------------------------
+
+    def _hold(self, case: OpenCase) -> None:
+        """Put a case on the page and into the views."""
+        self.case = case
+        self.region: Region | None = None
+        self.margins = Margins(case.report["margin_curve"])
+        self.targets = targets(case.report)
+        self.target: Target | None = None
+        self._outlines = anatomy(case.segmentation)
+        self._specimen: Outlined | None = None
+        self.at = self._start()
+        self._shown = frozenset({SHELL})
+        self._margin_mm = float(case.report["limits"]["wide_margin_mm"])
+        self._open_views()
+        self._publish()
+        state, wide = self.state, float(case.report["limits"]["wide_margin_mm"])
+        state.case_name, state.case_note = case.name, case.note
+        state.target, state.resection = "", ""
+        state.windows = [AUTO, *(WINDOWS if case.report["input"]["modality"] == "CT" else ())]
+        state.window = AUTO
+        state.shown = list(self.space.names)
+        state.layers = [{"title": _layer_title(name), "value": name} for name in self.space.names]
+        state.margin_wide, state.margin_mm, self._margin_mm = wide, wide, wide
+        state.margin_source, state.margin_warning, state.margin_stage, state.margin_progress = "stored", "", "", 0.0
+        self._tell_margin()
+
+    def _publish(self) -> None:
+        """What stands in report.json, on the page."""
+        self.state.panel = panel.panel(self.case.report, self.targets)
+        self.state.form = form.form(self.case.report)
+        self.state.record = form.values(self.case.report)
+
+    def _start(self) -> FloatArray:
+        """Where the cross-hair stands first: at the first lesion, or in the middle of the scan."""
+        lesions = self.case.report["lesions"]
+        if lesions:
+            return self._index_of(lesions[0]["centroid_lps_mm"])
+        return (np.array(self.case.grid.shape) - 1) / 2.0
+
+    def _open_views(self) -> None:
+        image = None if self.case.volume is None else self.case.volume.array
+        for view in self.slices:
+            view.open(self.case.grid, image)
+        self.space.open(self.case.folder)
+        self.space.witnesses(self._lines())
+        self._window(AUTO)
+        self._place()
+
+    # -- places ----------------------------------------------------------------------------------------------------
+
+    def jump(self, target_id: str) -> None:
+        """All views to a target of the list."""
+        target = self.targets.get(str(target_id))
+        if target is None:
+            return
+        self.target, self.state.target = target, target.id
+        self.at = self._index_of(target.at_lps_mm)
+        self._place()
+        for view in self.slices:
+            view.focus()
+        self.space.witnesses(self._lines())
+        self.space.focus(target)
+        self.push()
+
+    def choose(self, name: str) -> None:
+        """Show a resection in all views; its own name again, or one that is not in the report, shows none."""
+        row = self.case.resection(str(name))
+        if row is None or self.state.resection == name:
+            self.state.resection, mask, cut = "", None, None
+        else:
+            mask = self.case.specimen(row["name"])
+            # The name alone: a report cannot point to files elsewhere.
+            cut = self.case.folder / "meshes" / f"cut_{Path(row['name']).name}.stl"
+            self.state.resection = row["name"]
+        self._specimen = None if mask is None else Outlined.of(mask > 0, self.case.grid, SPECIMEN_RGB)
+        for view in self.slices:
+            view.outline(SPECIMEN, self._specimen)
+        self.space.specimen(mask, self.case.grid, cut)
+        self.push()
+
+    def stand(self, view: str) -> None:
+        """Look at the whole liver from a standard side."""
+        if view in ("anterior", "posterior", "right", "left", "superior", "inferior"):
+            self.space.stand(view)
+            self.push([3])
+
+    def fit(self) -> None:
+        for view in self.slices:
+            view.fit()
+        self.push(range(3))
+
+    def _moved(self, at: FloatArray) -> None:
+        """The cross-hair was moved in one of the slices."""
+        self.at = at
+        self._place()
+        self.push(range(3))
+
+    def _place(self) -> None:
+        self.at = np.clip(self.at, 0.0, np.array(self.case.grid.shape) - 1.0)
+        for view in self.slices:
+            view.place(self.at, {**self._outlines, SPECIMEN: self._specimen, REGION: self._ring(view)})
+            ends = None if self.target is None else self.target.ends_lps_mm
+            view.witness(ends, "" if self.target is None else self.target.tag)
+
+    def _index_of(self, at_lps_mm: Sequence[float]) -> FloatArray:
+        return self.case.grid.to_index(at_lps_mm)
+
+    def _lines(self) -> list[Target]:
+        """The chosen distance, or what limits each lesion."""
+        if self.target is not None:
+            return [self.target]
+        return [self.targets[lesion_target(int(lesion["id"]))] for lesion in self.case.report["lesions"]]
+
+    # -- how it looks ----------------------------------------------------------------------------------------------
+
+    def on_window(self, window: str, **_state: Any) -> None:
+        self._window(str(window))
+        self.push(range(3))
+
+    def on_shown(self, shown: Sequence[str], **_state: Any) -> None:
+        if not isinstance(shown, list):
+            return
+        self._shown = frozenset(str(name) for name in shown)
+        for name in self.space.names:
+            self.space.show(name, name in self._shown or name in (SPECIMEN, CUT))
+        for view in self.slices:
+            view.outline(REGION, self._ring(view))
+        self.push()
+
+    def _window(self, name: str) -> None:
+        if self.case.volume is None:
+            return
+        found = WINDOWS.get(name) or window_of(self.case.volume, self.case.segmentation.mask(Structure.LIVER))
+        for view in self.slices:
+            view.window_level(*found)
+
+    # -- the margin ------------------------------------------------------------------------------------------------
+
+    def on_margin(self, margin_mm: Any, **_state: Any) -> None:
+        """Numbers at once, pictures as soon as there is time for them."""
+        told = _clipped(margin_mm)
+        self._margin_mm = self._margin_mm if told is None else told
+        if told != margin_mm or told is None:
+            self.state.margin_mm = self._margin_mm
+        self._tell_margin()
+        if self.region is not None and not self._drawing:
+            self._drawing = True
+            asyncio.get_running_loop().create_task(self._draw_region())
+
+    def _tell_margin(self) -> None:
+        row = self.margins.row(self._margin_mm)
+        self.state.margin_row, self.state.margin_rows = row, panel.margin_rows(row)
+
+    async def _draw_region(self) -> None:
+        """The shell and the rings at the slider's margin; again when the slider moved meanwhile."""
+        drawn = None
+        try:
+            while (margin := self._margin_mm) != drawn:
+                region = self.region
+                if region is None:
+                    return
+                surface = await asyncio.get_running_loop().run_in_executor(self._worker, region.surface, margin)
+                if region is not self.region:
+                    return
+                self.space.shell(surface)
+                for view in self.slices:
+                    view.outline(REGION, self._ring(view, margin))
+                self.push()
+                drawn = margin
+        finally:
+            self._drawing = False
+
+    def _ring(self, view: SliceView, margin_mm: float | None = None) -> Outlined | None:
+        """R(m) on a view's slice; None until the field is there, outside the liver, and where nothing is removed."""
+        margin = self._margin_mm if margin_mm is None else margin_mm
+        if self.region is None or SHELL not in self._shown:
+            return None
+        return self.region.on_slice(self.case.grid, view.plane, round(float(self.at[view.plane.across])), margin)
+
+    async def rebuild(self) -> None:
+        """The loss field in a thread of its own, with progress on the page; then the numbers are live."""
+        case, loop = self.case, asyncio.get_running_loop()
+        self._progress = (0.0, "")
+        work = loop.run_in_executor(self._worker, self._rebuilt, case)
+        while not work.done():
+            with self.state as state:
+                state.margin_progress, state.margin_stage = 100.0 * self._progress[0], self._progress[1]
+            await asyncio.wait([work], timeout=POLL_S)
+        if case.folder != self.case.folder:
+            return
+        with self.state as state:
+            state.margin_stage = ""
+            try:
+                self.margins, differs = work.result()
+            except LiverplanError as error:
+                state.margin_warning = f"Only the stored margins: {error.what}. {error.do}"
+                return
+            rebuilt = self.margins.rebuilt
+            assert rebuilt is not None
+            self.region = Region(rebuilt)
+            state.margin_source = "live"
+            if differs:
+                state.margin_warning = (
+                    f"The masks in this folder give other numbers than report.json (by up to {differs:.3g}): they were "
+                    "changed after planning. Plan the case again."
+                )
+            self.on_margin(self._margin_mm)
+
+    def _rebuilt(self, case: OpenCase) -> tuple[Margins, float]:
+        def tell(fraction: float, stage: str) -> None:
+            self._progress = (fraction, stage)
+
+        rebuilt: Rebuilt = rebuild(case.segmentation, tell)
+        margins = Margins(case.report["margin_curve"], rebuilt)
+        return margins, margins.differs()
+
+    # -- the form --------------------------------------------------------------------------------------------------
+
+    def save(self, given: Any) -> None:
+        """Decide again with the form, and keep it with the case."""
+        self.state.saved = self.state.refused = ""
+        try:
+            report = form.save(self.case.folder, given)
+        except LiverplanError as error:
+            self.state.refused = f"{error.what}: got {error.got}; wanted {error.wanted}. {error.do}"
+            return
+        self.case = self.case.with_report(report)
+        self._publish()
+        self.state.saved = "Saved; report.json, report.html, report.pdf and the tables are up to date."
+
+    # -- the server ------------------------------------------------------------------------------------------------
+
+    def on_case(self, case_index: Any, **_state: Any) -> None:
+        """Another case of the folder."""
+        if not isinstance(case_index, int) or not 0 <= case_index < len(self.cases):
+            return
+        folder = self.cases[case_index]
+        if folder.resolve() == self.case.folder:
+            return
+        try:
+            self._hold(open_case(folder))
+        except InputError as error:
+            self.state.case_note = f"{folder.name}: {error.what}. {error.do}"
+            return
+        self.push()
+        asyncio.get_running_loop().create_task(self.rebuild())
+
+    def ready(self, **_state: Any) -> None:
+        for protocol in self.server.protocol.getLinkProtocols():
+            if hasattr(protocol, "delta_stale_time_before_render"):
+                protocol.delta_stale_time_before_render = STALE_S
+        asyncio.get_running_loop().create_task(self.rebuild())
+
+    def connected(self, *_: Any, **__: Any) -> None:
+        """A page was opened: without a push its views stay blank until something moves."""
+        asyncio.get_running_loop().create_task(self._push_soon())
+
+    async def _push_soon(self) -> None:
+        for seconds in (0.3, 1.0, 2.0):
+            await asyncio.sleep(seconds)
+            self.push()
+
+    def push(self, which: Sequence[int] | range | None = None) -> None:
+        """Send pictures of some views (numbers 0 to 2 the slices, 3 the 3D scene), or of all."""
+        for number in range(len(self.remote)) if which is None else which:
+            if number < len(self.remote):
+                self.remote[number].update()
+
+
+def build(server: Any, cases: Sequence[Path], first: OpenCase) -> None:
+    """Put the viewer on a trame server."""
+    viewer = Viewer(server, cases, first)
+    build_page(server, viewer)
+    for name, act in (("jump", viewer.jump), ("choose", viewer.choose), ("save", viewer.save)):
+        server.trigger(name)(act)
+    server.state.change("margin_mm")(viewer.on_margin)
+    server.state.change("window")(viewer.on_window)
+    server.state.change("shown")(viewer.on_shown)
+    server.state.change("case_index")(viewer.on_case)
+    server.controller.on_server_ready.add(viewer.ready)
+    server.controller.on_client_connected.add(viewer.connected)
+
+
+def _clipped(margin_mm: Any) -> float | None:
+    """A margin of the page in mm; None for what is no number."""
+    if isinstance(margin_mm, bool) or not isinstance(margin_mm, int | float) or margin_mm != margin_mm:
+        return None
+    return min(max(float(margin_mm), 0.0), MOST_MM)
+
+
+def _layer_title(name: str) -> str:
+    if name == SHELL:
+        return "Margin"
+    known = {s.value: s.title for s in Structure}
+    return known.get(name, name.replace("_", " ").capitalize())

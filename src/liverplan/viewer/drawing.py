@@ -1,0 +1,169 @@
+"""VTK pieces that slices and 3D share: lines, words, the marks at a view's edges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from liverplan.volume import FloatArray
+
+Colour = tuple[int, int, int]
+LENGTHS_MM = (5, 10, 20, 50, 100, 200)
+"""Round lengths of the scale bar."""
+_BAR_SHARE = 0.3
+_LEFT, _BELOW = 0.03, 0.05
+
+
+def unit(rgb: Colour) -> tuple[float, float, float]:
+    """A colour 0..255 as VTK has it, 0..1."""
+    r, g, b = (channel / 255.0 for channel in rgb)
+    return r, g, b
+
+
+def polydata_of_lines(lines: Sequence[FloatArray]) -> Any:
+    """Connected points (N, 2) or (N, 3) each, as vtkPolyData; lines of less than two points are left out."""
+    from vtkmodules.util.numpy_support import numpy_to_vtk, numpy_to_vtkIdTypeArray
+    from vtkmodules.vtkCommonCore import vtkPoints
+    from vtkmodules.vtkCommonDataModel import vtkCellArray, vtkPolyData
+
+    kept = [line for line in lines if len(line) > 1]
+    together = np.concatenate([_solid(line) for line in kept]) if kept else np.zeros((0, 3))
+    offsets = np.cumsum([0, *(len(line) for line in kept)]).astype(np.int64)
+    points, cells, polydata = vtkPoints(), vtkCellArray(), vtkPolyData()
+    points.SetData(numpy_to_vtk(together.astype(np.float32), deep=True))
+    cells.SetData(
+        numpy_to_vtkIdTypeArray(offsets, deep=True),
+        numpy_to_vtkIdTypeArray(np.arange(len(together), dtype=np.int64), deep=True),
+    )
+    polydata.SetPoints(points)
+    polydata.SetLines(cells)
+    return polydata
+
+
+def _solid(line: FloatArray) -> FloatArray:
+    return line if line.shape[1] == 3 else np.column_stack([line, np.zeros(len(line))])
+
+
+class Lines:
+    """Lines of one colour in a renderer, replaced as often as wanted."""
+
+    def __init__(self, renderer: Any, rgb: Colour, width: float, opacity: float = 1.0) -> None:
+        from vtkmodules.vtkRenderingCore import vtkActor, vtkPolyDataMapper
+
+        self._mapper = vtkPolyDataMapper()
+        self._mapper.SetInputData(polydata_of_lines([]))
+        self.actor = vtkActor()
+        self.actor.SetMapper(self._mapper)
+        look = self.actor.GetProperty()
+        look.SetColor(*unit(rgb))
+        look.SetLineWidth(width)
+        look.SetOpacity(opacity)
+        look.LightingOff()
+        self.actor.PickableOff()
+        renderer.AddActor(self.actor)
+
+    def show(self, lines: Sequence[npt.ArrayLike]) -> None:
+        self._mapper.SetInputData(polydata_of_lines([np.asarray(line, dtype=float) for line in lines]))
+
+
+class Label:
+    """Words at a place of the scene, always upright and of the same size."""
+
+    def __init__(self, renderer: Any, rgb: Colour, height: int = 16) -> None:
+        import vtkmodules.vtkRenderingFreeType  # noqa: F401  registers the letters
+        from vtkmodules.vtkRenderingCore import vtkBillboardTextActor3D
+
+        self.actor = vtkBillboardTextActor3D()
+        self.actor.SetDisplayOffset(10, 8)
+        _dress(self.actor.GetTextProperty(), (255, 255, 255), height)
+        self.actor.GetTextProperty().SetBackgroundColor(*unit(rgb))
+        self.actor.GetTextProperty().SetBackgroundOpacity(0.9)
+        self.actor.PickableOff()
+        self.actor.VisibilityOff()
+        renderer.AddActor(self.actor)
+
+    def show(self, words: str, at: Sequence[float] | None) -> None:
+        self.actor.SetVisibility(bool(words) and at is not None)
+        if at is not None:
+            self.actor.SetInput(f" {words} ")
+            x, y, z = (float(v) for v in (*at, 0.0)[:3])
+            self.actor.SetPosition(x, y, z)
+
+
+class Marks:
+    """The patient's directions at the edges, the title, and a bar of a round length in mm; brought up to date by
+    every rendering."""
+
+    def __init__(self, renderer: Any, ink: Colour, letters: Callable[[], Mapping[str, str]]) -> None:
+        self._renderer, self._letters = renderer, letters
+        places = {"left": (0.02, 0.5), "right": (0.98, 0.5), "top": (0.5, 0.97), "bottom": (0.5, 0.03)}
+        anchors = {"left": (0, 1), "right": (2, 1), "top": (1, 2), "bottom": (1, 0)}
+        self._edges = {side: _words(renderer, ink, 20, places[side], anchors[side]) for side in places}
+        self._title = _words(renderer, ink, 15, (0.02, 0.98), (0, 2))
+        self._length = _words(renderer, ink, 14, (_LEFT, _BELOW + 0.015), (0, 0))
+        self._bar = _bar(renderer, ink)
+        renderer.AddObserver("StartEvent", self._refresh)
+
+    def title(self, words: str) -> None:
+        self._title.SetInput(words)
+
+    def _refresh(self, *_: Any) -> None:
+        for side, letter in self._letters().items():
+            self._edges[side].SetInput(letter)
+        width, height = self._renderer.GetSize()
+        if not width or not height:
+            return
+        seen_mm = 2.0 * self._renderer.GetActiveCamera().GetParallelScale() * width / height
+        fitting = [mm for mm in LENGTHS_MM if mm < _BAR_SHARE * seen_mm]
+        length = fitting[-1] if fitting else LENGTHS_MM[0]
+        self._length.SetInput(f"{length} mm")
+        tick = 0.012
+        end = _LEFT + length / seen_mm
+        rows = [[(_LEFT, _BELOW), (end, _BELOW)], [(_LEFT, _BELOW - tick), (_LEFT, _BELOW + tick)]]
+        rows.append([(end, _BELOW - tick), (end, _BELOW + tick)])
+        self._bar.GetMapper().SetInputData(polydata_of_lines([np.array(row) for row in rows]))
+
+
+def _words(renderer: Any, ink: Colour, height: int, place: tuple[float, float], anchor: tuple[int, int]) -> Any:
+    """Words at a place of the view (0..1). anchor: 0, 1, 2 for left, centre, right and bottom, centre, top."""
+    import vtkmodules.vtkRenderingFreeType  # noqa: F401  registers the letters
+    from vtkmodules.vtkRenderingCore import vtkTextActor
+
+    actor = vtkTextActor()
+    look = actor.GetTextProperty()
+    _dress(look, ink, height)
+    look.SetJustification(anchor[0])
+    look.SetVerticalJustification(anchor[1])
+    where = actor.GetPositionCoordinate()
+    where.SetCoordinateSystemToNormalizedViewport()
+    where.SetValue(*place)
+    renderer.AddViewProp(actor)
+    return actor
+
+
+def _dress(look: Any, ink: Colour, height: int) -> None:
+    look.SetColor(*unit(ink))
+    look.SetFontSize(height)
+    look.SetFontFamilyToArial()
+    look.BoldOn()
+    if sum(ink) > 384:
+        look.ShadowOn()
+
+
+def _bar(renderer: Any, ink: Colour) -> Any:
+    from vtkmodules.vtkRenderingCore import vtkActor2D, vtkCoordinate, vtkPolyDataMapper2D
+
+    place = vtkCoordinate()
+    place.SetCoordinateSystemToNormalizedViewport()
+    mapper = vtkPolyDataMapper2D()
+    mapper.SetTransformCoordinate(place)
+    mapper.SetInputData(polydata_of_lines([]))
+    actor = vtkActor2D()
+    actor.SetMapper(mapper)
+    actor.GetProperty().SetColor(*unit(ink))
+    actor.GetProperty().SetLineWidth(2)
+    renderer.AddViewProp(actor)
+    return actor

@@ -1,0 +1,118 @@
+"""The clinical record as a form: fields with their types and ranges, and a filled form decided and saved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from liverplan.clinical import RECORD_FIELDS, ClinicalRecord, parse_record
+from liverplan.clinical.fields import Field, FieldType
+from liverplan.errors import ProtocolError
+from liverplan.io.folder import write_json_atomic
+from liverplan.protocol import load_protocol, protocol_names
+from liverplan.record_clinical import decided_again, stored_record
+from liverplan.report import render_report
+from liverplan.report.criteria import GROUPS, group_of
+from liverplan.report.load import FILE, load_report
+
+BLANK = ""
+"""What an empty field of the form holds."""
+
+
+def form(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The fields in groups by who knows them: {title, fields [{name, title, type, unit, units, choices, range}]}."""
+    groups: dict[str, list[dict[str, Any]]] = {group: [] for group in GROUPS}
+    for spec in RECORD_FIELDS.values():
+        groups[group_of(spec.name)].append(_described(spec))
+    return [{"title": title, "fields": fields} for title, fields in groups.items() if fields]
+
+
+def values(report: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What the report's record says, by field: {value, unit}; BLANK where nothing was stated."""
+    stated = stored_record(report).to_json()
+    return {name: _shown(spec, stated.get(name)) for name, spec in RECORD_FIELDS.items()}
+
+
+def save(folder: Path, given: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Decide again with the form's record, write report.json whole or not at all, render the reports; the new report.
+
+    given: {value, unit} by field. Who stated a value, and when, stays with every value that was not changed.
+    Raises ClinicalError naming the field; ProtocolError for a report decided by a protocol that is not the package's;
+    UnreadableInput, OutputError, ResourceError. Nothing is written then.
+    """
+    # What stands in the file, not what the page was opened with: another program may have written it since.
+    report = load_report(folder)
+    record = _record(given, stored_record(report))
+    decided, _decision = decided_again(report, load_protocol(_protocol_of(report)), record)
+    write_json_atomic(folder / FILE, decided)
+    render_report(folder)
+    return decided
+
+
+def _described(spec: Field) -> dict[str, Any]:
+    believed = spec.ranges[spec.units[0]] if spec.units else None
+    lab = spec.type is FieldType.LAB
+    return {
+        "name": spec.name,
+        "title": spec.term.title,
+        "type": spec.type.value,
+        "units": list(spec.units) if lab else [],
+        "unit": "" if lab or not spec.units else spec.units[0],
+        "choices": list(spec.term.choices),
+        "range": "" if believed is None or lab else str(believed),
+    }
+
+
+def _shown(spec: Field, stated: Any) -> dict[str, Any]:
+    entry = stated if isinstance(stated, Mapping) else {"value": stated}
+    value = entry.get("value")
+    unit = entry.get("unit") or (spec.units[0] if spec.units else BLANK)
+    return {"value": BLANK if value is None else value, "unit": unit}
+
+
+def _record(given: Mapping[str, Mapping[str, Any]], stored: ClinicalRecord) -> ClinicalRecord:
+    before = stored.to_json()
+    data: dict[str, object] = {}
+    for name, entry in given.items():
+        # An unknown name reaches parse_record, which refuses it by name.
+        spec = RECORD_FIELDS.get(name)
+        said = entry if spec is None else _said(spec, entry)
+        unchanged = spec is not None and said == _said(spec, _shown(spec, before.get(name)))
+        if unchanged and name in before:
+            data[name] = before[name]
+        elif said is not None and not unchanged:
+            data[name] = said
+    return parse_record(data, on_reading=stored.on_reading)
+
+
+def _said(spec: Field, entry: Mapping[str, Any]) -> object:
+    """A form's entry as a record holds it; None for a blank. What is no number stays text, and is refused by name."""
+    value = entry.get("value")
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    if spec.type in (FieldType.NUMBER, FieldType.INTEGER, FieldType.LAB):
+        number = _number(value)
+        return {"value": number, "unit": entry.get("unit")} if spec.type is FieldType.LAB else number
+    return value
+
+
+def _number(value: object) -> object:
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _protocol_of(report: Mapping[str, Any]) -> str:
+    name = str(report["eligibility"].get("protocol"))
+    if name.lower() in protocol_names():
+        return name
+    raise ProtocolError(
+        "the report was decided by a protocol of your own",
+        got=repr(name),
+        wanted=f"one of {', '.join(protocol_names())}",
+        do="Decide with: liverplan eligibility OUT --clinical FILE --protocol FILE.",
+    )

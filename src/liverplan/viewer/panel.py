@@ -1,0 +1,148 @@
+"""The left column as plain data: what report.json says, in the report's own words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from liverplan.report import criteria, wording
+from liverplan.report.answer import answer, limited_by
+from liverplan.viewer.targets import Target, lesion_target
+
+_ROWS = (
+    ("Removed", "removed_ml", "mL"),
+    ("Devascularised", "devascularised_ml", "mL"),
+    ("Congested", "congested_ml", "mL"),
+    ("Remnant", "remnant_ml", "mL"),
+    ("Functional remnant", "functional_remnant_ml", "mL"),
+)
+_SHARES = (
+    ("Functional remnant (FLR)", "flr"),
+    ("Remnant by volume (geometric FLR)", "geometric_flr"),
+)
+BETWEEN_ROWS = "report.json has whole millimetres only; the field is being rebuilt"
+
+
+def panel(report: Mapping[str, Any], places: Mapping[str, Target]) -> dict[str, Any]:
+    """Everything of the left column that does not depend on the margin."""
+    return {
+        "answer": _answer(report),
+        "lesions": [_lesion(lesion, places) for lesion in report["lesions"]],
+        "resections": [_resection(row, places) for row in report["resections"]],
+        "eligibility": _eligibility(report["eligibility"]),
+        "quality": [_check(check) for check in report["quality"]],
+        "input": _input(report),
+    }
+
+
+def margin_rows(row: Mapping[str, Any] | None) -> list[dict[str, str]]:
+    """The numbers at one margin, as name and value with interval."""
+    if row is None:
+        return [{"name": name, "value": BETWEEN_ROWS if not n else ""} for n, (name, *_) in enumerate(_ROWS)]
+    volumes = [{"name": name, "value": wording.quantity_text(row[key], unit)} for name, key, unit in _ROWS]
+    return volumes + [{"name": name, "value": wording.interval(_share(row, key), "%")} for name, key in _SHARES]
+
+
+def _share(row: Mapping[str, Any], key: str) -> dict[str, Any]:
+    value, low, high = (row[f"{key}_{part}"] for part in ("percent", "low_percent", "high_percent"))
+    if value is None:
+        return {"value": None, "reason": "inflow, outflow or the whole liver is not known"}
+    return {"value": value, "low": low, "high": high}
+
+
+def _answer(report: Mapping[str, Any]) -> dict[str, Any]:
+    told = answer(report)
+    return {
+        "title": told["title"],
+        "verdict": told["verdict"],
+        "feasible": report["case"]["wide_margin"],
+        "sentence": told["sentence"],
+        "reason": wording.sentence(report["case"]["reason"]),
+        "limit": told["limit"],
+        "most": wording.interval(report["case"]["margin_upper_mm"], "mm"),
+        "unread": report["segmentation"]["origin"] == "model",
+    }
+
+
+def _lesion(lesion: Mapping[str, Any], places: Mapping[str, Target]) -> dict[str, Any]:
+    number = int(lesion["id"])
+    prefix = f"{lesion_target(number)}-"
+    segments = ", ".join(str(s) for s in lesion["segments"] or []) or "not known"
+    return {
+        "target": lesion_target(number),
+        "id": number,
+        "title": f"Lesion {number}",
+        "size": f"{wording.mm(lesion['longest_diameter_mm'])}, {wording.ml(lesion['volume_ml'])}, segment {segments}",
+        "most": wording.interval(lesion["margin_upper_mm"], "mm"),
+        "limit": limited_by(lesion),
+        "wide_margin": lesion["wide_margin"],
+        "verdict": wording.FEASIBILITY[lesion["wide_margin"]],
+        "distances": [
+            {"target": p.id, "title": p.title, "value": p.value} for p in places.values() if p.id.startswith(prefix)
+        ],
+    }
+
+
+def _resection(row: Mapping[str, Any], places: Mapping[str, Target]) -> dict[str, Any]:
+    prefix = f"resection-{row['name']}-"
+    least = min((m for m in row["margin_mm"] if m["value"] is not None), key=lambda m: m["value"], default=None)
+    return {
+        "name": row["name"],
+        "title": wording.plan_title(row["name"]),
+        "kind": row["kind"],
+        "meets": row["meets_protocol"],
+        "meets_title": wording.OUTCOME[row["meets_protocol"]],
+        "reason": wording.sentence(row["reason"]),
+        "margin": wording.interval(least, "mm"),
+        "volume": wording.interval(row["volume_ml"], "mL"),
+        "flr": wording.interval(row["flr_percent"], "%"),
+        "divided": [
+            f"{v['branch'] or wording.structure_title(v['structure'])}, {wording.mm(v['diameter_mm'])}"
+            for v in row["divided_vessels"]
+        ],
+        "margins": [
+            {"target": p.id, "title": p.title.rsplit(": ", 1)[-1], "value": p.value}
+            for p in places.values()
+            if p.id.startswith(prefix)
+        ],
+    }
+
+
+def _eligibility(told: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "title": wording.ELIGIBILITY[told["verdict"]],
+        "verdict": told["verdict"],
+        "sentence": criteria.verdict_sentence(told),
+        "counts": criteria.counts(told),
+        "criteria": [
+            {
+                "id": line.id,
+                "text": line.text,
+                "outcome": line.outcome,
+                "outcome_title": wording.OUTCOME[line.outcome],
+                "evidence": line.evidence,
+                "missing": ", ".join(line.missing),
+                "part": line.part,
+            }
+            for line in criteria.lines(told)
+        ],
+        "obtain": [
+            {"title": group.title, "items": [item.title for item in group.items]} for group in criteria.to_obtain(told)
+        ],
+    }
+
+
+def _check(check: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        "name": str(check["check"]).replace("_", " "),
+        "status": check["status"],
+        "message": wording.sentence(check["message"]),
+    }
+
+
+def _input(report: Mapping[str, Any]) -> str:
+    given = report["input"]
+    spacing = " x ".join(f"{s:.3g}" for s in given["spacing_mm"])
+    phase = f", {given['phase']}" if given.get("phase") else ""
+    liver = wording.ml(report["liver"]["volume_ml"])
+    return f"{given['modality']}{phase}, voxels {spacing} mm, liver {liver}"
