@@ -44,7 +44,8 @@ GPUS_PER_CASE = 0.5
 class RayEngine:
     """Actors of a cluster, each made when its slot is first used. See `engines.Engine`.
 
-    networks: whether cases need a GPU, where the cluster has any. Raises InputError when the cluster cannot be reached, ResourceError when it can never place a case.
+    networks: whether cases need a GPU, where the cluster has any. Raises InputError when the cluster cannot be reached,
+    ResourceError when it can never place a case.
     """
 
     def __init__(self, options: Options, cases: int, networks: bool = False) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,8 @@ from liverplan.report import wording
 
 Row = Mapping[str, Any]
 _READ = ("cases", "lesions", "criteria")
+_UNUSED = ("evidence", "missing", "value", "value_reason", "image_sha256", "content_sha256", "reason", "segments")
+"""Long cells that the page does not show."""
 _VERDICTS = ("does_not_meet", "undetermined", "meets_recorded_criteria")
 _WIDE = ("infeasible", "undetermined", "feasible")
 _OUTCOMES = ("met", "undetermined", "not_met")
@@ -28,7 +31,9 @@ def write_page(out: Path) -> Path:
     """Write OUT/cohort.html from OUT/tables. Raises UnreadableInput when they are not there, OutputError."""
     places = Places(Path(out))
     try:
-        tables = {name: read_table(places.tables / f"{name}.csv", TABLES[name]) for name in _READ}
+        tables = {
+            name: [_kept(row) for row in read_table(places.tables / f"{name}.csv", TABLES[name])] for name in _READ
+        }
     except (OSError, ValueError, KeyError) as error:
         raise UnreadableInput(
             f"{out} is not the folder of a cohort",
@@ -71,6 +76,15 @@ def render_page(tables: Mapping[str, Sequence[Row]]) -> str:
         ],
         cases=worst_first(cases),
     )
+
+
+def _kept(row: Row) -> Row:
+    return {sys.intern(name): _shared(cell) for name, cell in row.items() if name not in _UNUSED}
+
+
+def _shared(cell: object) -> object:
+    """Words that come again and again are held once."""
+    return sys.intern(cell) if isinstance(cell, str) else cell
 
 
 def worst_first(cases: Sequence[Row]) -> list[Row]:

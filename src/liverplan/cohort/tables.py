@@ -9,10 +9,11 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import IO, Any, TypeAlias
 
 from liverplan import RESEARCH_USE_ONLY
 from liverplan.cohort.cases import CohortCase
@@ -20,9 +21,12 @@ from liverplan.cohort.columns import TABLES, TABLES_VERSION, Column
 from liverplan.cohort.places import Places
 from liverplan.cohort.state import CaseState
 from liverplan.errors import OutputError
-from liverplan.io.folder import atomic_file, write_text_atomic, writing
+from liverplan.io.folder import atomic_file, writing
 
 Row: TypeAlias = Mapping[str, Any]
+_Write: TypeAlias = Callable[[Sequence[Row]], None]
+BATCH = 500
+"""Cases that are in memory at a time, and a row group of Parquet."""
 PINNED_PACKAGES = ("numpy", "scipy", "SimpleITK", "scikit-image", "monai", "torch", "vtk", "pyarrow", "ray")
 
 
@@ -37,35 +41,49 @@ def tables_stamp(cases: Sequence[CohortCase], known: Mapping[str, CaseState]) ->
 
 
 def write_cohort_tables(cases: Sequence[CohortCase], known: Mapping[str, CaseState], places: Places) -> None:
-    """Write every table. Raises OutputError, ResourceError."""
+    """Write every table, some cases at a time. Raises OutputError, ResourceError."""
     with writing(places.tables):
         places.tables.mkdir(parents=True, exist_ok=True)
-    collected: dict[str, list[Row]] = {name: [] for name in TABLES}
-    for position, case in enumerate(cases, start=1):
-        for name, rows in _rows(case.id, position, known.get(case.id), places).items():
-            collected[name] += rows
-    for name, columns in TABLES.items():
-        write_text_atomic(places.tables / f"{name}.csv", csv_text(columns, collected[name]))
-        _write_parquet(places.tables / f"{name}.parquet", columns, collected[name])
+    with ExitStack() as stack:
+        writers = {name: _writers(name, columns, places, stack) for name, columns in TABLES.items()}
+        for start in range(0, len(cases), BATCH):
+            batch: dict[str, list[Row]] = {name: [] for name in TABLES}
+            for position, case in enumerate(cases[start : start + BATCH], start=start + 1):
+                for name, rows in _rows(case.id, position, known.get(case.id), places).items():
+                    batch[name] += rows
+            for name, rows_of_table in batch.items():
+                for write in writers[name]:
+                    write(rows_of_table)
 
 
-def read_table(path: Path, columns: Sequence[Column]) -> list[dict[str, Any]]:
+def read_table(path: Path, columns: Sequence[Column]) -> Iterator[dict[str, Any]]:
     """The rows of a CSV table with their types; an empty cell is None. Raises OSError, ValueError."""
     with path.open(encoding="utf-8", newline="") as file:
-        lines = csv.DictReader(file)
-        if lines.fieldnames != [column.name for column in columns]:
+        lines = csv.reader(file)
+        if next(lines, None) != [column.name for column in columns]:
             raise ValueError(f"{path.name} has other columns than version {TABLES_VERSION}")
-        kinds = {column.name: column.kind for column in columns}
-        return [{name: _typed(cell, kinds[name]) for name, cell in line.items()} for line in lines]
+        for line in lines:
+            yield {column.name: _typed(cell, column.kind) for column, cell in zip(columns, line, strict=True)}
 
 
-def csv_text(columns: Sequence[Column], rows: Iterable[Row]) -> str:
-    """A table as CSV: full precision, true and false, an empty cell for what there is not."""
-    text = io.StringIO()
-    lines = csv.writer(text, lineterminator="\n")
-    lines.writerow([column.name for column in columns])
-    lines.writerows([_cell(row.get(column.name)) for column in columns] for row in rows)
-    return text.getvalue()
+def _writers(name: str, columns: Sequence[Column], places: Places, stack: ExitStack) -> list[_Write]:
+    """What takes rows of a table; the files get their names when `stack` ends well."""
+    return [
+        _csv_writer(stack.enter_context(atomic_file(places.tables / f"{name}.csv")), columns),
+        *_parquet_writers(places.tables / f"{name}.parquet", columns, stack),
+    ]
+
+
+def _csv_writer(file: IO[bytes], columns: Sequence[Column]) -> _Write:
+    """Full precision, true and false, an empty cell for what there is not."""
+
+    def write(lines: Iterable[Sequence[str]]) -> None:
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(lines)
+        file.write(text.getvalue().encode())
+
+    write([[column.name for column in columns]])
+    return lambda rows: write([_cell(row.get(column.name)) for column in columns] for row in rows)
 
 
 def installed(package: str) -> str | None:
@@ -123,7 +141,7 @@ def _typed(cell: str, kind: str) -> Any:
     return float(cell) if kind == "number" else cell
 
 
-def _write_parquet(path: Path, columns: Sequence[Column], rows: Sequence[Row]) -> None:
+def _parquet_writers(path: Path, columns: Sequence[Column], stack: ExitStack) -> list[_Write]:
     """With pyarrow only; without it an older file goes, so that it is not taken for these results."""
     try:
         import pyarrow
@@ -131,7 +149,7 @@ def _write_parquet(path: Path, columns: Sequence[Column], rows: Sequence[Row]) -
     except ImportError:
         with writing(path):
             path.unlink(missing_ok=True)
-        return
+        return []
     types = {
         "text": pyarrow.string(),
         "number": pyarrow.float64(),
@@ -142,7 +160,11 @@ def _write_parquet(path: Path, columns: Sequence[Column], rows: Sequence[Row]) -
     schema = pyarrow.schema(
         [pyarrow.field(c.name, types[c.kind], metadata={"description": c.says}) for c in columns], metadata=about
     )
-    data = {c.name: [row.get(c.name) for row in rows] for c in columns}
-    table = pyarrow.table(data, schema=schema)
-    with atomic_file(path) as file:
-        parquet.write_table(table, file, compression="zstd")
+    file = stack.enter_context(atomic_file(path))
+    writer = stack.enter_context(parquet.ParquetWriter(file, schema, compression="zstd"))
+
+    def write(rows: Sequence[Row]) -> None:
+        data = {c.name: [row.get(c.name) for row in rows] for c in columns}
+        writer.write_table(pyarrow.table(data, schema=schema))
+
+    return [write]
