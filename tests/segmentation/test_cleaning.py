@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
 
 from liverplan.anatomy import Structure
 from liverplan.errors import SegmentationRefused
-from liverplan.segmentation.cleaning import clean, cut_off, without_islands, without_shells
+from liverplan.segmentation.cleaning import SHELL_MM, clean, cut_off, filled, without_islands, without_shells
 
 SPACING = (2.0, 2.0, 2.0)
 
@@ -108,3 +111,39 @@ def test_a_liver_that_ends_inside_the_scan_is_not_cut_off() -> None:
     liver[1:3, 1:3, 1:3] = True
     assert cut_off(liver, (slice(0, 4), slice(0, 4), slice(5, 11)), (4, 4, 20)) == []
     assert cut_off(liver, (slice(0, 4), slice(0, 4), slice(0, 6)), (4, 4, 3)) != []
+
+
+def blobs(seed: int, share: float = 0.3) -> np.ndarray:
+    """Irregular pieces of all sizes, some at the array's ends."""
+    field = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=(34, 28, 22)), 1.8)
+    return field > np.quantile(field, 1 - share)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_filled_are_the_holes_that_are_enclosed_on_all_sides(seed: int) -> None:
+    mask = blobs(seed, 0.6)
+    assert np.array_equal(filled(mask), ndimage.binary_fill_holes(mask))
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_thin_layers_are_found_piece_by_piece_as_over_the_whole_array(seed: int) -> None:
+    mask, spacing = blobs(seed), (0.8, 1.1, 1.6)
+    reach_mm = SHELL_MM + min(spacing) / 2
+    deep = ndimage.distance_transform_edt(mask, spacing) > reach_mm
+    pieces, n = ndimage.label(mask, np.ones((3, 3, 3)))
+    expected = np.zeros_like(mask)
+    for number in range(1, n + 1):
+        core = deep & (pieces == number)
+        if core.any():
+            expected |= (pieces == number) & (ndimage.distance_transform_edt(~deep, spacing) <= reach_mm)
+    assert np.array_equal(without_shells(mask, spacing), expected)
+
+
+def test_pieces_that_touch_nothing_are_islands_too() -> None:
+    mask = np.zeros((12, 12, 12), dtype=bool)
+    mask[1:4, 1:4, 1:4] = mask[8:11, 8:11, 8:11] = True
+    place = np.zeros_like(mask)
+    place[3:6, 3:6, 3:6] = True
+    assert without_islands(mask, 5, place).sum() == 27

@@ -38,6 +38,21 @@ def test_segment_writes_masks_on_the_images_grid_and_one_json_object(
     assert said["volumes_ml"]["liver"] == pytest.approx(1131, rel=0.05)
 
 
+def test_the_notes_of_a_segmentation_name_the_engine(
+    scan: Path, models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["segment", str(scan), "-o", str(tmp_path / "out"), "--model", str(models), "--json"]) == 0
+    assert "run by a threshold" in json.loads(capsys.readouterr().out)["notes"][0]
+
+
+def test_an_engine_that_cannot_run_there_is_refused(
+    scan: Path, models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["segment", str(scan), "-o", str(tmp_path / "out"), "--engine", "openvino", "--device", "cuda"]
+    assert run(command) == 4
+    assert "CPU only" in capsys.readouterr().err
+
+
 def test_evaluate_scores_the_model_against_its_own_masks_as_equal(
     scan: Path, models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -71,10 +86,13 @@ def test_models_list_and_info_name_training_data_and_licence(capsys: pytest.Capt
     assert run(["models", "list", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)["models"]
     assert listed[0]["name"] == "liverplan_ct"
+    assert run(["models", "list"]) == 0
+    assert "run by: OpenVINO" in capsys.readouterr().out
     assert run(["models", "info", "liverplan_ct"]) == 0
     said = capsys.readouterr().out
     assert "licence" in said
     assert "trained on" in said
+    assert "run by: OpenVINO" in said
     assert run(["models", "info", "no_such_model"]) == 3
 
 

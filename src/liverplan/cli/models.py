@@ -33,10 +33,11 @@ def list_models(as_json: AsJson = False) -> None:
     from liverplan.segmentation.models import available_models
 
     console = Console(as_json=as_json)
-    found = available_models()
+    found, runs = available_models(), engine()
     for model in found:
         console.say(f"{model.name}  {model.version}  {model.modality}  {model.title}")
-    console.result({"models": [describe(model) for model in found]})
+    console.say(f"run by: {runs['title']}")
+    console.result({"models": [describe(model) for model in found], "engine": runs})
 
 
 def info(
@@ -57,7 +58,17 @@ def info(
     for stage_name, stage in model.stages.items():
         console.say(f"stage {stage_name}: {stage.bundle}, files intact, weights load")
         console.say(f"model card: {stage.bundle / 'docs' / 'README.md'}")
-    console.result(describe(model))
+    runs = engine()
+    console.say(f"run by: {runs['title']}")
+    console.result(describe(model) | {"engine": runs})
+
+
+def engine() -> dict[str, str]:
+    """What would run the networks here with `--device auto`, by name and in words."""
+    from liverplan.segmentation.engines import choose_engine, title
+
+    kind = choose_engine()
+    return {"name": kind.value, "title": title(kind)}
 
 
 def describe(model: Model) -> dict[str, Any]:

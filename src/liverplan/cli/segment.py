@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,9 +19,18 @@ _HELP = f"""Segment liver, lesions, portal vein, hepatic veins and vena cava on 
 
 Writes OUT/segmentation/NAME.nii.gz on the image's own grid. {RESEARCH_USE_ONLY}
 
-Example:
+Examples:
   liverplan segment scan.nii.gz -o out
+  liverplan segment scan.nii.gz -o out --engine torch
 """
+
+
+class EngineOption(enum.StrEnum):
+    """What computes the networks."""
+
+    AUTO = "auto"
+    OPENVINO = "openvino"
+    TORCH = "torch"
 
 
 def register(app: typer.Typer) -> None:
@@ -36,6 +46,10 @@ def segment(
     modality: Annotated[Modality | None, typer.Option(help="CT or MR, for files that do not say.")] = None,
     model: Annotated[str | None, typer.Option(metavar="NAME|DIR", help="Segmentation model.")] = None,
     device: Annotated[Device, typer.Option(help="Where the network runs.")] = Device.AUTO,
+    engine: Annotated[
+        EngineOption,
+        typer.Option(help="What runs it. auto: PyTorch on a GPU, else OpenVINO when installed, else PyTorch."),
+    ] = EngineOption.AUTO,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -46,7 +60,7 @@ def segment(
     console = Console(quiet, as_json)
     with console.progress("segmenting") as progress:
         volume = read_image(image, series, modality.value if modality else None)
-        result = segment_volume(volume, model, device.value, progress)
+        result = segment_volume(volume, model, device.value, progress, engine.value)
         progress(0.9, "writing masks")
         paths = write_segmentation(result, out / "segmentation")
     for name, volume_ml in volumes_ml(result).items():

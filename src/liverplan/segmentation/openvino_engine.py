@@ -11,6 +11,7 @@ import hashlib
 import os
 import sys
 import tempfile
+import warnings
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -69,9 +70,9 @@ def load_openvino(stage: Stage, settings: StageSettings) -> OpenVinoEngine:
     Raises ModelError when weights do not load, RuntimeError or ImportError when OpenVINO cannot run the network.
     """
     path = cache_folder() / f"{_key(stage, settings)}.openvino"
-    kept = read_sealed(path)
+    kept = _from_cache(path)
     if kept is not None:
-        return OpenVinoEngine(_compile(*_unpacked(kept)))
+        return kept
     network = load_network(stage)
     xml, weights = _converted(network, settings)
     engine = OpenVinoEngine(_compile(xml, weights))
@@ -80,14 +81,21 @@ def load_openvino(stage: Stage, settings: StageSettings) -> OpenVinoEngine:
     return engine
 
 
+def _from_cache(path: Path) -> OpenVinoEngine | None:
+    content = read_sealed(path)
+    if content is None:
+        return None
+    length = int.from_bytes(content[:_LENGTH_BYTES], "little")
+    xml, weights = content[_LENGTH_BYTES : _LENGTH_BYTES + length], content[_LENGTH_BYTES + length :]
+    try:
+        return OpenVinoEngine(_compile(xml, weights))
+    except RuntimeError:  # made by something else than this program: made anew
+        return None
+
+
 def _key(stage: Stage, settings: StageSettings) -> str:
     parts = (_FORMAT, version("openvino"), settings.window, *sorted(stage.sha256.items()))
     return hashlib.sha256(repr(parts).encode()).hexdigest()
-
-
-def _unpacked(content: bytes) -> tuple[bytes, bytes]:
-    length = int.from_bytes(content[:_LENGTH_BYTES], "little")
-    return content[_LENGTH_BYTES : _LENGTH_BYTES + length], content[_LENGTH_BYTES + length :]
 
 
 def _openvino() -> Any:
@@ -108,7 +116,8 @@ def _converted(network: torch.nn.Module, settings: StageSettings) -> tuple[bytes
 
     # Traced on a small window, and by the frontend itself: `convert_model` loads torch.compile, which takes seconds.
     example = torch.zeros(1, 1, *[_TRACED_SIDE * settings.network.multiple] * 3)
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about checks of shapes, which are fixed here
         traced = torch.jit.trace(network, example, check_trace=False)  # type: ignore[no-untyped-call]
     decoder = TorchScriptPythonDecoder(traced, example_input=(example,))  # the frontend keeps no reference to it
     frontend = FrontEndManager().load_by_framework("pytorch")
