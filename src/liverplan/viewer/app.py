@@ -7,7 +7,7 @@ no text of the page becomes a path.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from liverplan.viewer.opened import OpenCase, open_case
 from liverplan.viewer.outlines import Outlined, anatomy
 from liverplan.viewer.page import build_page
 from liverplan.viewer.region import Region
+from liverplan.viewer.sending import Sender
 from liverplan.viewer.slicing import REGION, SPECIMEN, SliceView
 from liverplan.viewer.space import CUT, SpaceView
 from liverplan.viewer.targets import Target, lesion_target, targets
@@ -36,8 +37,6 @@ WINDOWS = {"liver": (0.0, 200.0), "abdomen": (-150.0, 250.0), "vessels": (0.0, 4
 """Presets for CT, HU shown as black and white; `auto` is the report's own window and the only one for MR."""
 AUTO = "auto"
 POLL_S = 0.25
-STALE_S = 0.04
-"""How soon an image that was not encoded in time is asked for again; trame's own half second is felt."""
 
 
 class Viewer:
@@ -47,8 +46,7 @@ class Viewer:
         self.server, self.state, self.cases = server, server.state, tuple(cases)
         self.slices = [SliceView(plane, self._moved) for plane in PLANES]
         self.space = SpaceView()
-        self.remote: list[Any] = []
-        """The page's remote views, in the order of `slices` and then `space`; put there by the page."""
+        self.sender = Sender(server, [*(view.window for view in self.slices), self.space.window])
         self._worker = ThreadPoolExecutor(max_workers=1)
         self._progress = (0.0, "")
         self._drawing = False
@@ -308,25 +306,16 @@ class Viewer:
         asyncio.get_running_loop().create_task(self.rebuild())
 
     def ready(self, **_state: Any) -> None:
-        for protocol in self.server.protocol.getLinkProtocols():
-            if hasattr(protocol, "delta_stale_time_before_render"):
-                protocol.delta_stale_time_before_render = STALE_S
+        self.sender.ready()
         asyncio.get_running_loop().create_task(self.rebuild())
 
     def connected(self, *_: Any, **__: Any) -> None:
         """A page was opened: without a push its views stay blank until something moves."""
-        asyncio.get_running_loop().create_task(self._push_soon())
+        asyncio.get_running_loop().create_task(self.sender.push_first())
 
-    async def _push_soon(self) -> None:
-        for seconds in (0.3, 1.0, 2.0):
-            await asyncio.sleep(seconds)
-            self.push()
-
-    def push(self, which: Sequence[int] | range | None = None) -> None:
+    def push(self, which: Iterable[int] | None = None) -> None:
         """Send pictures of some views (numbers 0 to 2 the slices, 3 the 3D scene), or of all."""
-        for number in range(len(self.remote)) if which is None else which:
-            if number < len(self.remote):
-                self.remote[number].update()
+        self.sender.push(which)
 
 
 def build(server: Any, cases: Sequence[Path], first: OpenCase) -> None:

@@ -9,18 +9,24 @@ if TYPE_CHECKING:
 
 TITLE = "liverplan"
 BORDER = "border:1px solid #999"
+TABS = ("Lesions", "Resections", "Eligibility", "Clinical data", "Quality")
 VIEWS = ("axial", "coronal", "sagittal", "space")
 STYLE = """
 html { overflow: hidden !important; }
 .lp { display: grid; grid-template-columns: 460px 1fr; height: calc(100vh - 48px); }
-.lp-left { overflow-y: auto; padding: 8px; border-right: 1px solid #ccc; font-size: 13px; }
+.lp-left { display: flex; flex-direction: column; border-right: 1px solid #ccc; font-size: 13px; min-height: 0; }
+.lp-top { padding: 6px 8px; }
+.lp-body { overflow-y: auto; padding: 4px 8px; flex: 1; min-height: 0; }
+.lp-tabs { display: flex; border-bottom: 2px solid #1c5d99; padding: 0 6px; flex: none; }
+.lp-tab { padding: 5px 9px; border-radius: 4px 4px 0 0; } .lp-tab-on { background: #1c5d99; color: #fff; }
 .lp-right { display: grid; grid-template-columns: 1fr 1fr; grid-template-rows: 1fr 1fr; gap: 3px; background: #222;
   min-width: 0; min-height: 0; }
 .lp-view { position: relative; overflow: hidden; min-width: 0; min-height: 0; background: #000; }
 .lp-tools { position: absolute; right: 6px; top: 6px; z-index: 2; }
 .lp-tools button { background: rgba(255,255,255,.85); border: 1px solid #999; border-radius: 3px; margin-left: 3px;
   padding: 0 6px; font-size: 12px; cursor: pointer; }
-.lp-layers { position: absolute; right: 6px; bottom: 26px; z-index: 2; font-size: 11px; color: #222; }
+.lp-layers { position: absolute; right: 6px; bottom: 26px; z-index: 2; font-size: 11px; color: #222;
+  background: rgba(255,255,255,.8); padding: 2px 6px; border-radius: 3px; }
 .lp table { border-collapse: collapse; width: 100%; }
 .lp td, .lp th { padding: 2px 6px; vertical-align: top; text-align: left; border-bottom: 1px solid #e4e4e4; }
 .lp-go { cursor: pointer; } .lp-go:hover { background: #eef4fb; }
@@ -35,6 +41,7 @@ html { overflow: hidden !important; }
 .lp-good { background: #e6f5ea; border-left: 4px solid #17692e; padding: 4px 8px; margin: 4px 0; }
 .lp h3 { margin: 12px 0 4px; font-size: 15px; }
 .lp h4 { margin: 8px 0 2px; font-size: 13px; }
+.lp select, header select { appearance: auto; }
 .lp input, .lp select { border: 1px solid #aaa; border-radius: 3px; padding: 1px 4px; width: 120px; background: #fff; }
 .lp select.lp-unit { width: 74px; }
 .lp-save { background: #1c5d99; color: #fff; border-radius: 4px; padding: 4px 14px; margin-top: 8px; }
@@ -48,19 +55,20 @@ def build_page(server: Any, viewer: Viewer) -> None:
     from trame.widgets import vuetify3 as v3
 
     server.state.trame__title = TITLE
+    server.state.tabs, server.state.tab = list(TABS), TABS[0]
     with VAppLayout(server):
         client.Style(STYLE)
         with v3.VAppBar(density="compact", height=48):
             _bar(html, viewer)
         with v3.VMain(), html.Div(classes="lp"):
             with html.Div(classes="lp-left"):
-                _verdict(html)
-                _margin(html, v3)
-                _lesions(html, viewer)
-                _resections(html, viewer)
-                _eligibility(html)
-                _form(html, viewer)
-                _quality(html)
+                with html.Div(classes="lp-top"):
+                    _verdict(html)
+                    _margin(html, v3)
+                _tabs(html)
+                for tab, fill in zip(TABS, (_lesions, _resections, _eligibility, _form, _quality), strict=True):
+                    with html.Div(classes="lp-body", v_show=f"tab === '{tab}'"):
+                        fill(html, viewer)
             with html.Div(classes="lp-right"):
                 _views(html, viewer)
 
@@ -90,6 +98,17 @@ def _bar(html: Any, viewer: Viewer) -> None:
     with html.Label("Window ", style="font-size:13px"), html.Select(v_model=("window",), style=BORDER):
         html.Option("{{ w }}", v_for="w in windows", key="w", raw_attrs=[':value="w"'])
     html.Span("{{ notice }}", style="padding:0 12px; font-size:12px; color:#a81616")
+
+
+def _tabs(html: Any) -> None:
+    with html.Div(classes="lp-tabs"):
+        html.Button(
+            "{{ t }}",
+            v_for="t in tabs",
+            key="t",
+            click="tab = t",
+            raw_attrs=[":class=\"{'lp-tab': true, 'lp-tab-on': tab === t}\""],
+        )
 
 
 def _verdict(html: Any) -> None:
@@ -131,7 +150,6 @@ def _margin(html: Any, v3: Any) -> None:
 
 
 def _lesions(html: Any, viewer: Viewer) -> None:
-    html.H3("Lesions")
     with html.Table(), html.Template(v_for="lesion in panel.lesions", key="lesion.id"):
         with html.Tr(
             classes="lp-go",
@@ -156,7 +174,6 @@ def _lesions(html: Any, viewer: Viewer) -> None:
 
 
 def _resections(html: Any, viewer: Viewer) -> None:
-    html.H3("Resections")
     with html.Table(), html.Template(v_for="r in panel.resections", key="r.name"):
         with html.Tr(
             classes="lp-go",
@@ -188,8 +205,7 @@ def _resections(html: Any, viewer: Viewer) -> None:
     html.Div("No resection was proposed or given.", v_if="!panel.resections.length")
 
 
-def _eligibility(html: Any) -> None:
-    html.H3("Eligibility")
+def _eligibility(html: Any, _viewer: Viewer) -> None:
     html.Div("{{ panel.eligibility.title }}", style="font-weight:700")
     html.Div("{{ panel.eligibility.sentence }}")
     with html.Div(v_for="g in panel.eligibility.obtain", key="g.title"):
@@ -212,7 +228,6 @@ def _eligibility(html: Any) -> None:
 
 
 def _form(html: Any, viewer: Viewer) -> None:
-    html.H3("Clinical data")
     with html.Template(v_for="g in form", key="g.title"):
         html.H4("{{ g.title }}")
         with html.Table(), html.Tr(v_for="f in g.fields", key="f.name"):
@@ -246,8 +261,7 @@ def _form(html: Any, viewer: Viewer) -> None:
     html.Div("{{ saved }}", v_if=("saved",), classes="lp-good")
 
 
-def _quality(html: Any) -> None:
-    html.H3("Quality of the scan and the masks")
+def _quality(html: Any, _viewer: Viewer) -> None:
     with html.Table(), html.Tr(v_for="q in panel.quality", key="q.name"):
         html.Td("{{ q.name }}")
         html.Td("{{ q.status }}", raw_attrs=_class("q.status"))
@@ -261,9 +275,13 @@ def _views(html: Any, viewer: Viewer) -> None:
     for name, window in zip(VIEWS, windows, strict=True):
         with html.Div(classes="lp-view"):
             view = vtk_widgets.VtkRemoteView(
-                window, ref=f"view_{name}", interactive_ratio=1, interactive_quality=75, still_quality=95
+                window,
+                ref=f"view_{name}",
+                interactive_ratio=0.6 if name == "space" else 1,
+                interactive_quality=75,
+                still_quality=95,
             )
-            viewer.remote.append(view)
+            viewer.sender.add(view)
             if name == "axial":
                 _fit(html, viewer)
             elif name == "space":
