@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -50,7 +51,7 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def served(planned: Path) -> Iterator[Served]:
+def served(planned: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """`liverplan view` as a user starts it; skipped where the extra `view` or OpenGL is missing."""
     if find_spec("trame") is None:
         pytest.skip("the extra `view` is not installed")
@@ -58,12 +59,14 @@ def served(planned: Path) -> Iterator[Served]:
 
     if not DrawingTest().passed():
         pytest.skip("VTK finds no OpenGL here")
-    command = [sys.executable, "-c", PROGRAM, str(planned), "--no-browser", "--json"]
+    # A copy of its own: the form writes into it.
+    case = shutil.copytree(planned.parent, tmp_path_factory.mktemp("served") / "home") / planned.name
+    command = [sys.executable, "-c", PROGRAM, str(case), "--no-browser", "--json"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert server.stdout is not None
         address = urlsplit(json.loads(server.stdout.readline())["url"])
-        yield Served(f"http://{address.netloc}", parse_qs(address.query)["key"][0], planned)
+        yield Served(f"http://{address.netloc}", parse_qs(address.query)["key"][0], case)
     finally:
         server.send_signal(signal.SIGINT)
         try:

@@ -261,3 +261,18 @@ def test_a_click_on_a_lesion_makes_its_limit_the_target(served):
         return jumped, (await page.press("jump", "lesion-99"))["target"]
 
     assert on_page(served, act) == ("lesion-1", "lesion-1")
+
+
+def test_the_form_decides_and_saves_and_a_slip_of_the_pen_is_named(served):
+    async def act(page):
+        record = (await page.state())["record"]
+        saved = await page.press("save", record | {"age_years": {"value": "61", "unit": "years"}})
+        refused = await page.press("save", record | {"age_years": {"value": "610", "unit": "years"}})
+        return saved, refused
+
+    saved, refused = on_page(served, act)
+    outcome = {c["id"]: c["outcome"] for c in saved["panel"]["eligibility"]["criteria"]}
+    assert outcome["I1"] == "met"
+    assert stored(served)["clinical"]["fields"]["age_years"]["value"] == 61
+    assert "age_years" in refused["refused"]
+    assert refused["record"]["age_years"]["value"] == 61, "what was saved before stays"

@@ -47,7 +47,7 @@ class Viewer:
         self.slices = [SliceView(plane, self._moved) for plane in PLANES]
         self.space = SpaceView()
         self.sender = Sender(server, [*(view.window for view in self.slices), self.space.window])
-        self._worker = ThreadPoolExecutor(max_workers=1)
+        self._worker, self._writer = ThreadPoolExecutor(max_workers=1), ThreadPoolExecutor(max_workers=1)
         self._progress = (0.0, "")
         self._drawing = False
         self.state.margin_most, self.state.margin_step = MOST_MM, STEP_MM
@@ -276,16 +276,20 @@ class Viewer:
 
     # -- the form --------------------------------------------------------------------------------------------------
 
-    def save(self, given: Any) -> None:
-        """Decide again with the form, and keep it with the case."""
-        self.state.saved = self.state.refused = ""
+    async def save(self, given: Any) -> None:
+        """Decide again with the form, and keep it with the case. Reports take seconds: the page stays usable."""
+        case = self.case
+        self.state.saved, self.state.refused = "Saving, and rendering the reports ...", ""
+        self.state.flush()
         try:
-            report = form.save(self.case.folder, given)
+            report = await asyncio.get_running_loop().run_in_executor(self._writer, form.save, case.folder, given)
         except LiverplanError as error:
+            self.state.saved = ""
             self.state.refused = f"{error.what}: got {error.got}; wanted {error.wanted}. {error.do}"
             return
-        self.case = self.case.with_report(report)
-        self._publish()
+        if self.case.folder == case.folder:
+            self.case = self.case.with_report(report)
+            self._publish()
         self.state.saved = "Saved; report.json, report.html, report.pdf and the tables are up to date."
 
     # -- the server ------------------------------------------------------------------------------------------------

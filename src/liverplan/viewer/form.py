@@ -8,7 +8,7 @@ from typing import Any
 
 from liverplan.clinical import RECORD_FIELDS, ClinicalRecord, parse_record
 from liverplan.clinical.fields import Field, FieldType
-from liverplan.errors import ProtocolError
+from liverplan.errors import ClinicalError, ProtocolError
 from liverplan.io.folder import write_json_atomic
 from liverplan.protocol import load_protocol, protocol_names
 from liverplan.record_clinical import decided_again, stored_record
@@ -34,10 +34,11 @@ def values(report: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {name: _shown(spec, stated.get(name)) for name, spec in RECORD_FIELDS.items()}
 
 
-def save(folder: Path, given: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def save(folder: Path, given: object) -> dict[str, Any]:
     """Decide again with the form's record, write report.json whole or not at all, render the reports; the new report.
 
-    given: {value, unit} by field. Who stated a value, and when, stays with every value that was not changed.
+    given: {value, unit} by field; a field that is not named stays. Who stated a value, and when, stays with every
+    value that was not changed.
     Raises ClinicalError naming the field; ProtocolError for a report decided by a protocol that is not the package's;
     UnreadableInput, OutputError, ResourceError. Nothing is written then.
     """
@@ -71,19 +72,36 @@ def _shown(spec: Field, stated: Any) -> dict[str, Any]:
     return {"value": BLANK if value is None else value, "unit": unit}
 
 
-def _record(given: Mapping[str, Mapping[str, Any]], stored: ClinicalRecord) -> ClinicalRecord:
+def _record(given: object, stored: ClinicalRecord) -> ClinicalRecord:
+    """The stored record with what the form changed; a field that the form does not name stays."""
     before = stored.to_json()
-    data: dict[str, object] = {}
-    for name, entry in given.items():
-        # An unknown name reaches parse_record, which refuses it by name.
+    data: dict[str, object] = dict(before)
+    for name, entry in _entries(given).items():
         spec = RECORD_FIELDS.get(name)
-        said = entry if spec is None else _said(spec, entry)
-        unchanged = spec is not None and said == _said(spec, _shown(spec, before.get(name)))
-        if unchanged and name in before:
-            data[name] = before[name]
-        elif said is not None and not unchanged:
+        if spec is None:
+            # parse_record refuses it by name.
+            data[name] = entry
+            continue
+        said = _said(spec, entry)
+        if said is None:
+            data.pop(name, None)
+        elif said != _said(spec, _shown(spec, before.get(name))):
             data[name] = said
     return parse_record(data, on_reading=stored.on_reading)
+
+
+def _entries(given: object) -> Mapping[str, Mapping[str, Any]]:
+    """What the page sent, when it has a form's shape. Raises ClinicalError."""
+    if isinstance(given, Mapping) and all(
+        isinstance(name, str) and isinstance(entry, Mapping) for name, entry in given.items()
+    ):
+        return given
+    raise ClinicalError(
+        "what the page sent is no clinical form",
+        got=type(given).__name__,
+        wanted="an object {value, unit} by field",
+        do="Load the page again.",
+    )
 
 
 def _said(spec: Field, entry: Mapping[str, Any]) -> object:
