@@ -1,4 +1,4 @@
-"""Networks on the CPU by OpenVINO, which fuses normalisation and activation: same scores, a fifth of the time.
+"""Networks on the CPU by OpenVINO, which fuses normalisation and activation: same scores in about half the time.
 
 A network is converted once per weights and OpenVINO version, compared with PyTorch on one window, and kept in the
 user's cache; from then on neither PyTorch nor MONAI is loaded. Importing `openvino` would report the use to its makers
