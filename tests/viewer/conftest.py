@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -50,8 +51,8 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home / "out"
 
 
-@pytest.fixture(scope="session")
-def served(planned: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+@contextmanager
+def serving(folder: Path) -> Iterator[Served]:
     """`liverplan view` as a user starts it; skipped where the extra `view` or OpenGL is missing."""
     if find_spec("trame") is None:
         pytest.skip("the extra `view` is not installed")
@@ -59,17 +60,23 @@ def served(planned: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
     if not DrawingTest().passed():
         pytest.skip("VTK finds no OpenGL here")
-    # A copy of its own: the form writes into it.
-    case = shutil.copytree(planned.parent, tmp_path_factory.mktemp("served") / "home") / planned.name
-    command = [sys.executable, "-c", PROGRAM, str(case), "--no-browser", "--json"]
+    command = [sys.executable, "-c", PROGRAM, str(folder), "--no-browser", "--json"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert server.stdout is not None
         address = urlsplit(json.loads(server.stdout.readline())["url"])
-        yield Served(f"http://{address.netloc}", parse_qs(address.query)["key"][0], case)
+        yield Served(f"http://{address.netloc}", parse_qs(address.query)["key"][0], folder)
     finally:
         server.send_signal(signal.SIGINT)
         try:
             server.wait(20)
         except subprocess.TimeoutExpired:
             server.kill()
+
+
+@pytest.fixture(scope="session")
+def served(planned: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The viewer on a copy of the planned case: its form writes into the folder."""
+    home = shutil.copytree(planned.parent, tmp_path_factory.mktemp("served") / "home")
+    with serving(home / planned.name) as server:
+        yield server

@@ -74,6 +74,11 @@ def test_the_ring_on_a_slice_is_the_slice_of_the_region(case, rebuilt, plane):
         expected = np.take(whole, index - start[plane.across], axis=plane.across)
         found = np.zeros_like(expected) if ring is None else np.take(ring.mask, 0, axis=plane.across)
         assert (found == expected).all()
+        if ring is not None:
+            place = [int(n) for n in start]
+            place[plane.across] = index
+            assert ring.start == tuple(place)
+            assert ring.lines(plane, index)
 
 
 def test_away_from_the_liver_there_is_no_ring(case, rebuilt):
