@@ -50,6 +50,7 @@ _RECORDED_PACKAGES = (
     "nibabel",
     "pydicom",
     "highdicom",
+    "openvino",
 )
 
 
