@@ -20,6 +20,8 @@ class Page:
         self._unchunker = UnChunker()
         self._unchunker.set_max_message_size(1 << 27)
         self._numbers = itertools.count(1)
+        self.between: list[dict[str, Any]] = []
+        """What the server said on its own while an answer was waited for."""
 
     async def call(self, method: str, arguments: list[Any], kind: str = "test") -> Any:
         """The result of a call; raises AssertionError with the server's words when it says no."""
@@ -27,13 +29,19 @@ class Page:
         packed = msgpack.packb({"wslink": "1.0", "id": id_, "method": method, "args": arguments, "kwargs": {}})
         for chunk in generate_chunks(packed, 1_000_000):
             await self._websocket.send_bytes(chunk)
+        while (message := await self.receive()).get("id") != id_:
+            self.between.append(message)
+        assert "error" not in message, message["error"]
+        return message["result"]
+
+    async def receive(self) -> dict[str, Any]:
+        """The next whole message."""
         while True:
             told = await self._websocket.receive(SECONDS)
             assert told.type is aiohttp.WSMsgType.BINARY, told
             message = self._unchunker.process_chunk(told.data)
-            if message is not None and message.get("id") == id_:
-                assert "error" not in message, message["error"]
-                return message["result"]
+            if message is not None:
+                return message
 
     async def hello(self, secret: str) -> Any:
         return await self.call("wslink.hello", [{"secret": secret}], kind="system")

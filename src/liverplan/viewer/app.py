@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ WINDOWS = {"liver": (0.0, 200.0), "abdomen": (-150.0, 250.0), "vessels": (0.0, 4
 """Presets for CT, HU shown as black and white; `auto` is the report's own window and the only one for MR."""
 AUTO = "auto"
 POLL_S = 0.25
+WAIT_FOR_PAGE_S = 8.0
 
 
 class Viewer:
@@ -50,6 +52,7 @@ class Viewer:
         self._worker, self._writer = ThreadPoolExecutor(max_workers=1), ThreadPoolExecutor(max_workers=1)
         self._progress = (0.0, "")
         self._drawing = False
+        self._seen = asyncio.Event()
         self.state.margin_most, self.state.margin_step = MOST_MM, STEP_MM
         self.state.cases = [{"title": case.name, "value": n} for n, case in enumerate(self.cases)]
         self.state.notice = RESEARCH_USE_ONLY
@@ -261,8 +264,8 @@ class Viewer:
             state.margin_source = "live"
             if differs:
                 state.margin_warning = (
-                    f"The masks in this folder give other numbers than report.json (by up to {differs:.3g}): they were "
-                    "changed after planning. Plan the case again."
+                    f"The masks in this folder give other numbers than report.json, by up to {differs:.3g} mL or %: "
+                    "they were changed after planning, or planned by another version. Plan the case again."
                 )
             self.on_margin(self._margin_mm)
 
@@ -311,11 +314,21 @@ class Viewer:
 
     def ready(self, **_state: Any) -> None:
         self.sender.ready()
-        asyncio.get_running_loop().create_task(self.rebuild())
+        asyncio.get_running_loop().create_task(self._rebuild_after_first_picture())
 
     def connected(self, *_: Any, **__: Any) -> None:
         """A page was opened: without a push its views stay blank until something moves."""
-        asyncio.get_running_loop().create_task(self.sender.push_first())
+        asyncio.get_running_loop().create_task(self._welcome())
+
+    async def _welcome(self) -> None:
+        await self.sender.push_first()
+        self._seen.set()
+
+    async def _rebuild_after_first_picture(self) -> None:
+        """The field takes the interpreter for seconds: the first pictures come before it, if a page is opened soon."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._seen.wait(), WAIT_FOR_PAGE_S)
+        await self.rebuild()
 
     def push(self, which: Iterable[int] | None = None) -> None:
         """Send pictures of some views (numbers 0 to 2 the slices, 3 the 3D scene), or of all."""

@@ -9,6 +9,7 @@ from typing import Any
 from liverplan.clinical import RECORD_FIELDS, ClinicalRecord, parse_record
 from liverplan.clinical.fields import Field, FieldType
 from liverplan.errors import ClinicalError, ProtocolError
+from liverplan.io.dicom_out import renew_report
 from liverplan.io.folder import write_json_atomic
 from liverplan.protocol import load_protocol, protocol_names
 from liverplan.record_clinical import decided_again, stored_record
@@ -48,6 +49,7 @@ def save(folder: Path, given: object) -> dict[str, Any]:
     decided, _decision = decided_again(report, load_protocol(_protocol_of(report)), record)
     write_json_atomic(folder / FILE, decided)
     render_report(folder)
+    renew_report(folder, decided)
     return decided
 
 

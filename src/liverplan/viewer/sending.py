@@ -13,7 +13,7 @@ from typing import Any
 
 AGAIN_S = 0.03
 GIVE_UP_S = 5.0
-_BEFORE_FIRST_S = (0.3, 1.0, 2.0)
+_BEFORE_FIRST_S, _ONCE_MORE_S = 0.5, 2.0
 """After connecting: when the page has said how large its views are is not told."""
 
 
@@ -46,10 +46,12 @@ class Sender:
             self._sending = asyncio.get_running_loop().create_task(self._send())
 
     async def push_first(self) -> None:
-        """For a page that was opened just now."""
-        for seconds in _BEFORE_FIRST_S:
-            await asyncio.sleep(seconds)
-            self.push()
+        """For a page that was opened just now; ends when all views were sent once."""
+        await asyncio.sleep(_BEFORE_FIRST_S)
+        self.push()
+        if self._sending is not None:
+            await self._sending
+        self._again = asyncio.get_running_loop().call_later(_ONCE_MORE_S, self.push)
 
     async def _send(self) -> None:
         """One view after the other, the slices first, so that what is drawn leaves before the next is drawn."""
