@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 
@@ -35,6 +36,17 @@ def test_another_scan_than_the_planned_one_is_refused(planned, capsys):
     pytest.importorskip("trame")
     masks = planned / "segmentation" / "liver.nii.gz"
     assert "not the scan that was planned" in refused(capsys, str(planned), "--image", str(masks))
+
+
+def test_a_port_that_is_taken_is_told_without_a_traceback(planned, capsys):
+    pytest.importorskip("trame")
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        assert run(["view", str(planned), "--no-browser", "--port", str(other.getsockname()[1])]) == 4
+    said = capsys.readouterr().err
+    assert "--port" in said
+    assert "Traceback" not in said
 
 
 def test_a_machine_that_cannot_draw_is_told_so_by_a_test_that_may_crash(monkeypatch):

@@ -43,9 +43,10 @@ def view(
     as_json: AsJson = False,
 ) -> None:
     from liverplan.viewer.cases import find_cases
-    from liverplan.viewer.serve import DrawingTest, require_trame, serve
+    from liverplan.viewer.serve import DrawingTest, require_free, require_trame, serve
 
     require_trame()
+    require_free(port)
     console, cases = Console(quiet, as_json), find_cases(path)
     drawing = DrawingTest()
     from liverplan.viewer.app import build

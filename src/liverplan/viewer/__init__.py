@@ -9,6 +9,7 @@ margin from `liverplan.margin`. Nothing is measured here. docs/viewer.md has the
     form.py                 the clinical record as a form, decided and saved
     guard.py                who may ask: key, Host, Origin
     outlines.py, frames.py  masks as lines on slices; slices as they lie on the page
-    slicing.py, space.py    the VTK scenes
+    slicing.py, space.py, drawing.py    the VTK scenes, and what they share
+    sending.py              their pictures to the page, the last one included
     page.py, app.py, serve.py    the page, what happens when it is used, and the server (trame)
 """

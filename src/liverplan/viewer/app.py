@@ -255,8 +255,9 @@ class Viewer:
             state.margin_stage = ""
             try:
                 self.margins, differs = work.result()
-            except LiverplanError as error:
-                state.margin_warning = f"Only the stored margins: {error.what}. {error.do}"
+            except Exception as error:
+                # Whatever a thread meets must reach the page: otherwise it would promise live numbers for ever.
+                state.margin_warning = f"The field could not be rebuilt, only stored margins have numbers: {error}"
                 return
             rebuilt = self.margins.rebuilt
             assert rebuilt is not None

@@ -20,7 +20,7 @@ _SHARES = (
     ("Functional remnant (FLR)", "flr"),
     ("Remnant by volume (geometric FLR)", "geometric_flr"),
 )
-BETWEEN_ROWS = "report.json has whole millimetres only; the field is being rebuilt"
+BETWEEN_ROWS = "not known yet: report.json has whole millimetres only"
 
 
 def panel(report: Mapping[str, Any], places: Mapping[str, Target]) -> dict[str, Any]:

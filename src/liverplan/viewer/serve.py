@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -34,6 +35,23 @@ def require_trame() -> None:
             wanted="the optional packages of the viewer",
             do='Run: pip install "liverplan[view]"',
         )
+
+
+def require_free(port: int) -> None:
+    """Raises ResourceError where another program listens on a port, or this user may not."""
+    if not port:
+        return
+    with socket.socket() as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind((HOST, port))
+        except OSError as error:
+            raise ResourceError(
+                "the port cannot be used",
+                got=f"{error.strerror or error} at port {port}",
+                wanted="a port that is free, from 1024 on",
+                do="Choose another with --port, or leave it away for a free one.",
+            ) from error
 
 
 def serve(build: Build, ready: Ready, port: int = 0) -> None:
