@@ -246,6 +246,8 @@ class Viewer:
         self._progress = (0.0, "")
         work = loop.run_in_executor(self._worker, self._rebuilt, case)
         while not work.done():
+            if case.folder != self.case.folder:
+                return
             with self.state as state:
                 state.margin_progress, state.margin_stage = 100.0 * self._progress[0], self._progress[1]
             await asyncio.wait([work], timeout=POLL_S)
@@ -276,6 +278,7 @@ class Viewer:
 
         rebuilt: Rebuilt = rebuild(case.segmentation, tell)
         margins = Margins(case.report["margin_curve"], rebuilt)
+        tell(1.0, "comparing with report.json")
         return margins, margins.differs()
 
     # -- the form --------------------------------------------------------------------------------------------------
@@ -302,16 +305,24 @@ class Viewer:
         """Another case of the folder."""
         if not isinstance(case_index, int) or not 0 <= case_index < len(self.cases):
             return
-        folder = self.cases[case_index]
-        if folder.resolve() == self.case.folder:
-            return
-        try:
-            self._hold(open_case(folder))
-        except InputError as error:
-            self.state.case_note = f"{folder.name}: {error.what}. {error.do}"
-            return
+        if self.cases[case_index].resolve() != self.case.folder:
+            asyncio.get_running_loop().create_task(self._change_case(case_index))
+
+    async def _change_case(self, number: int) -> None:
+        folder = self.cases[number]
+        with self.state as state:
+            state.case_note = f"Opening {folder.name} ..."
+        with self.state as state:
+            try:
+                case = await asyncio.to_thread(open_case, folder)
+            except InputError as error:
+                state.case_note = f"{folder.name}: {error.what}. {error.do}"
+                return
+            if state.case_index != number:
+                return
+            self._hold(case)
         self.push()
-        asyncio.get_running_loop().create_task(self.rebuild())
+        await self.rebuild()
 
     def ready(self, **_state: Any) -> None:
         self.sender.ready()

@@ -135,7 +135,7 @@ def _margin(html: Any, v3: Any) -> None:
         color="#f07d2d",
     )
     html.Div(
-        "Live numbers after {{ margin_stage }} ({{ Math.round(margin_progress) }} %); whole millimetres until then.",
+        "Rebuilding the field: {{ margin_stage }} ({{ Math.round(margin_progress) }} %). Whole millimetres until then.",
         v_if=("margin_stage", ""),
         style="color:#8a5a00",
     )
