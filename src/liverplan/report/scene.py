@@ -30,15 +30,15 @@ def draw(parts: Sequence[Mapping[str, Any]], cameras: Sequence[Camera], size: tu
 
     parts: {"file": STL path, "rgb": 0..255, "opacity": 0..1 or one value per camera}.
     """
-    window, renderer = _window((size[0] * OVERSAMPLING, size[1] * OVERSAMPLING))
-    actors = [_actor(part) for part in parts]
+    window, renderer = off_screen_window((size[0] * OVERSAMPLING, size[1] * OVERSAMPLING))
+    actors = [actor_of(part) for part in parts]
     for actor in actors:
         renderer.AddActor(actor)
     pictures = []
     for number, camera in enumerate(cameras):
         for part, actor in zip(parts, actors, strict=True):
             _show(actor, _of_view(part["opacity"], number))
-        _aim(renderer, camera)
+        aim(renderer, camera)
         window.Render()
         pictures.append(_pixels(window))
     window.Finalize()
@@ -52,7 +52,8 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _window(size: tuple[int, int]) -> tuple[Any, Any]:
+def off_screen_window(size: tuple[int, int]) -> tuple[Any, Any]:
+    """A render window without a display, and its renderer."""
     import vtkmodules.vtkRenderingOpenGL2  # noqa: F401  registers the OpenGL implementation
     from vtkmodules.vtkRenderingCore import vtkLightKit, vtkRenderer, vtkRenderWindow
 
@@ -74,7 +75,7 @@ def _window(size: tuple[int, int]) -> tuple[Any, Any]:
     return window, renderer
 
 
-def _actor(part: Mapping[str, Any]) -> Any:
+def actor_of(part: Mapping[str, Any]) -> Any:
     from vtkmodules.vtkFiltersCore import vtkPolyDataNormals
     from vtkmodules.vtkIOGeometry import vtkSTLReader
     from vtkmodules.vtkRenderingCore import vtkActor, vtkPolyDataMapper
@@ -107,7 +108,7 @@ def _show(actor: Any, opacity: float) -> None:
     actor.GetProperty().SetOpacity(opacity)
 
 
-def _aim(renderer: Any, view: Camera) -> None:
+def aim(renderer: Any, view: Camera) -> None:
     camera = renderer.GetActiveCamera()
     camera.ParallelProjectionOn()
     camera.SetFocalPoint(*view.focus_lps_mm)

@@ -35,7 +35,7 @@ class SpaceView:
     """The 3D scene of a case in a window of its own."""
 
     def __init__(self) -> None:
-        self.window, self.renderer = scene._window(SIZE)
+        self.window, self.renderer = scene.off_screen_window(SIZE)
         self._actors: dict[str, Any] = {}
         self._solid = np.zeros((0, 3))
         self._framed = np.zeros((0, 3))
@@ -95,18 +95,18 @@ class SpaceView:
     def stand(self, view: str) -> None:
         """Look from a standard side at the whole liver."""
         if len(self._framed):
-            scene._aim(self.renderer, standard_camera(view, self._framed, SIZE[0] / SIZE[1]))
+            scene.aim(self.renderer, standard_camera(view, self._framed, SIZE[0] / SIZE[1]))
 
     def focus(self, target: Target) -> None:
         """Look at a measured distance at its full length, from the side that hides it least."""
         if target.ends_lps_mm is None:
             camera = self._now()
-            scene._aim(
+            scene.aim(
                 self.renderer, Camera.looking(target.at_lps_mm, camera.towards_viewer, camera.up, CLOSEUP_HALF_MM)
             )
             return
         half = max(CLOSEUP_HALF_MM, 1.2 * _length(target.ends_lps_mm))
-        scene._aim(self.renderer, witness_camera(target.ends_lps_mm, half, self._solid))
+        scene.aim(self.renderer, witness_camera(target.ends_lps_mm, half, self._solid))
 
     def _put(self, name: str, mesh: Mesh, rgb: tuple[int, int, int], opacity: float) -> None:
         from vtkmodules.vtkFiltersCore import vtkPolyDataNormals
@@ -120,7 +120,7 @@ class SpaceView:
         normals.SplittingOff()
         normals.ConsistencyOff()
         # The report's own actor, so that page and pictures look alike; only where its triangles come from differs.
-        actor = scene._actor({"file": "", "rgb": rgb, "opacity": opacity})
+        actor = scene.actor_of({"file": "", "rgb": rgb, "opacity": opacity})
         actor.GetMapper().SetInputConnection(normals.GetOutputPort())
         actor.GetProperty().SetOpacity(opacity)
         actor.SetVisibility(visible)
