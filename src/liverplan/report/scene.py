@@ -76,6 +76,7 @@ def off_screen_window(size: tuple[int, int]) -> tuple[Any, Any]:
 
 
 def actor_of(part: Mapping[str, Any]) -> Any:
+    """The surface of a part: `file` (STL, LPS mm; none for an empty actor), `rgb` 0 to 255, `opacity`."""
     from vtkmodules.vtkFiltersCore import vtkPolyDataNormals
     from vtkmodules.vtkIOGeometry import vtkSTLReader
     from vtkmodules.vtkRenderingCore import vtkActor, vtkPolyDataMapper
@@ -109,6 +110,7 @@ def _show(actor: Any, opacity: float) -> None:
 
 
 def aim(renderer: Any, view: Camera) -> None:
+    """Point a renderer's camera as `view` says."""
     camera = renderer.GetActiveCamera()
     camera.ParallelProjectionOn()
     camera.SetFocalPoint(*view.focus_lps_mm)
