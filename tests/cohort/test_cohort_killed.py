@@ -12,6 +12,8 @@ import pytest
 from cohort_cases import attempts, folders, run, same_tables, table, told, write_patients
 from killing import PATIENCE_S, Killer, wait_for
 
+from liverplan.cohort.task import last_stage
+
 
 @pytest.fixture(scope="module")
 def patients(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -62,6 +64,13 @@ def driver(patients: Path, out: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", program, *arguments])
 
 
+def just_begun(out: Path) -> str | None:
+    """A case that is being planned and has most of its work before it."""
+    early = ("starting", "reading the image", "reading the masks", "vessel trees")
+    running = (log for log in out.glob("logs/*.log") if log.stem not in folders(out))
+    return next((log.stem for log in running if last_stage(log) in early), None)
+
+
 def alive(process: int) -> bool:
     """Whether a process runs (one that has ended and waits for its parent does not)."""
     try:
@@ -86,7 +95,7 @@ def test_a_driver_that_is_killed_is_gone_on_with_and_every_case_is_planned_once(
     out = tmp_path / "out"
     first = driver(patients, out)
     try:
-        wait_for(lambda: len(folders(out)) >= 2)
+        begun = wait_for(lambda: len(folders(out)) >= 2 and just_begun(out))
         workers = workers_of(first.pid)
     finally:
         first.kill()
@@ -94,6 +103,7 @@ def test_a_driver_that_is_killed_is_gone_on_with_and_every_case_is_planned_once(
     assert workers
     wait_for(lambda: not any(alive(process) for process in workers))
     finished = folders(out)
+    assert begun not in finished, "workers end with their driver, and do not write beside the next one"
     assert 2 <= len(finished) < 5
 
     summary, events = run(patients, out, workers=2)
