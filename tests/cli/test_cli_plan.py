@@ -78,7 +78,10 @@ def test_the_report_fits_its_schema(planned):
     import liverplan.report
 
     schema = Path(liverplan.report.__file__).parent / "schema" / "report-1.json"
-    jsonschema.validate(json.loads((planned / "report.json").read_text()), json.loads(schema.read_text()))
+    jsonschema.validate(
+        json.loads((planned / "report.json").read_text(encoding="utf-8")),
+        json.loads(schema.read_text(encoding="utf-8")),
+    )
 
 
 def test_the_masks_open_on_top_of_the_image(planned, patient):
@@ -90,12 +93,12 @@ def test_the_masks_open_on_top_of_the_image(planned, patient):
 
 
 def test_the_run_is_recorded_without_paths_of_this_machine(planned, patient):
-    record = json.loads((planned / "run.json").read_text())
+    record = json.loads((planned / "run.json").read_text(encoding="utf-8"))
     assert record["hashes"]["image_sha256"]
     assert record["versions"]["numpy"]
     assert record["peak_memory_mb"] > 0
-    assert str(patient) not in (planned / "run.json").read_text()
-    assert str(patient) not in (planned / "report.html").read_text()
+    assert str(patient) not in (planned / "run.json").read_text(encoding="utf-8")
+    assert str(patient) not in (planned / "report.html").read_text(encoding="utf-8")
 
 
 def test_an_existing_result_is_not_overwritten_unasked(planned, patient, capsys):
@@ -123,14 +126,14 @@ def test_an_empty_lesion_mask_is_a_case_without_lesions(patient, tmp_path):
     masks = changed(patient, tmp_path, lesions=np.zeros(shape, dtype=np.uint8))
     arguments = ["plan", str(patient / "image.nii.gz"), "--segmentation", str(masks), "-o", str(tmp_path / "out")]
     assert run([*arguments, "--quiet", "--no-pictures"]) == 0
-    assert json.loads((tmp_path / "out" / "report.json").read_text())["lesions"] == []
+    assert json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))["lesions"] == []
 
 
 def test_a_missing_portal_vein_degrades_and_says_so(patient, tmp_path):
     masks = changed(patient, tmp_path, portal_vein=None)
     arguments = ["plan", str(patient / "image.nii.gz"), "--segmentation", str(masks), "-o", str(tmp_path / "out")]
     assert run([*arguments, "--quiet", "--no-pictures"]) == 0
-    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
     assert report["margin_curve"][7]["flr_percent"] is None
     assert report["margin_curve"][7]["geometric_flr_percent"] > 0
     assert any(c["check"] == "structure_portal_vein" for c in report["quality"])
@@ -166,7 +169,7 @@ def truncated(tmp_path, patient):
 
 def text(tmp_path, _patient):
     path = tmp_path / "letter.nii.gz"
-    path.write_text("Dear colleague, thank you for referring this patient.")
+    path.write_text("Dear colleague, thank you for referring this patient.", encoding="utf-8")
     return path
 
 
@@ -205,7 +208,7 @@ def test_an_unusable_image_is_refused(bad, tmp_path, patient, capsys):
 
 
 def test_an_output_that_cannot_be_written_is_refused(patient, tmp_path, capsys):
-    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
     refused(
         capsys,
         str(patient / "image.nii.gz"),
@@ -236,7 +239,9 @@ def test_own_resections_stand_beside_proposed_ones_with_their_union_on_the_image
     write_segmentation(turned, tmp_path / "masks")
 
     liver, points = turned.mask(Structure.LIVER), simple_case.voxels(grid)
-    (tmp_path / "plane.json").write_text(json.dumps({"point_lps_mm": [0, 0, 20], "normal_lps": [0, 0, 1]}))
+    (tmp_path / "plane.json").write_text(
+        json.dumps({"point_lps_mm": [0, 0, 20], "normal_lps": [0, 0, 1]}), encoding="utf-8"
+    )
     mine = liver & (points[..., 2] <= -15.0)
     image = nib.load(tmp_path / "image.nii.gz")
     nib.save(nib.Nifti1Image(mine.astype(np.uint8), image.affine), tmp_path / "mine.nii.gz")
@@ -246,7 +251,7 @@ def test_own_resections_stand_beside_proposed_ones_with_their_union_on_the_image
     arguments = ["plan", str(tmp_path / "image.nii.gz"), "--segmentation", str(tmp_path / "masks"), "-o", str(out)]
     assert run([*arguments, *own, "--quiet", "--no-pictures"]) == 0
 
-    report = json.loads((out / "report.json").read_text())
+    report = json.loads((out / "report.json").read_text(encoding="utf-8"))
     kinds = {r["name"]: r["kind"] for r in report["resections"]}
     assert {name for name, kind in kinds.items() if kind == "given"} == {"plane", "mine", "given_combined"}
     assert "wedges" in kinds
@@ -266,11 +271,13 @@ def test_a_clinical_record_is_decided_on_and_kept_in_the_report(patient, tmp_pat
     arguments = ["plan", str(patient / "image.nii.gz"), "--segmentation", str(patient / "masks")]
     arguments += ["-o", str(tmp_path / "out"), "--clinical", str(tmp_path / "record.yaml"), "--weight-kg", "65"]
     assert run([*arguments, "--quiet", "--no-pictures"]) == 0
-    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
     assert next(c for c in report["eligibility"]["criteria"] if c["id"] == "I1")["outcome"] == "met"
     assert report["clinical"]["fields"]["height_cm"] == {"value": 170, "unit": "cm"}
     assert report["liver"]["standardised_volume_ml"]["feng"] == pytest.approx(1204.2, abs=0.5)
-    assert json.loads((tmp_path / "out" / "run.json").read_text())["settings"]["clinical"] == "record.yaml"
+    assert (
+        json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))["settings"]["clinical"] == "record.yaml"
+    )
 
 
 def test_a_broken_clinical_record_is_refused_before_anything_is_computed(patient, tmp_path, capsys):

@@ -17,7 +17,7 @@ import example_case
 
 @pytest.fixture
 def planned(tmp_path: Path) -> Path:
-    (tmp_path / "report.json").write_text(json.dumps(example_case.report()))
+    (tmp_path / "report.json").write_text(json.dumps(example_case.report()), encoding="utf-8")
     return tmp_path
 
 

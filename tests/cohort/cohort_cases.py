@@ -86,7 +86,7 @@ def table(out: Path, name: str) -> list[dict[str, str]]:
 
 
 def report_of(out: Path, case_id: str) -> dict[str, Any]:
-    return json.loads((out / "cases" / case_id / "report.json").read_text())
+    return json.loads((out / "cases" / case_id / "report.json").read_text(encoding="utf-8"))
 
 
 def attempts(out: Path) -> list[tuple[str, str]]:

@@ -28,7 +28,9 @@ def wait_for(condition: Callable[[], object]) -> object:
 def process_of(out: Path, case_id: str, attempt: int) -> int | None:
     """The process that plans a case, from its log, once it has come to read the image."""
     with contextlib.suppress(OSError):
-        text = (out / "logs" / f"{case_id}.log").read_text().partition(f"{case_id}, attempt {attempt},")[2]
+        text = (
+            (out / "logs" / f"{case_id}.log").read_text(encoding="utf-8").partition(f"{case_id}, attempt {attempt},")[2]
+        )
         found = re.search(r"process (\d+)", text)
         if found and "reading the image" in text:
             return int(found.group(1))

@@ -19,7 +19,7 @@ def folder(tmp_path: Path) -> Path:
     (home / "masks").mkdir(parents=True)
     (home / "dicom" / "deep").mkdir(parents=True)
     for name in ("image.nii.gz", "masks/liver.nii.gz", "masks/lesions.nii.gz", "dicom/IM1", "dicom/deep/IM2"):
-        (home / name).write_text(name)
+        (home / name).write_text(name, encoding="utf-8")
     return home
 
 
@@ -53,8 +53,8 @@ def test_a_touched_file_has_another_signature_and_the_same_content(folder: Path)
 @pytest.mark.parametrize("name", ["image.nii.gz", "masks/liver.nii.gz"])
 def test_one_changed_byte_is_another_content(folder: Path, name: str) -> None:
     before = marks(case(folder))
-    text = (folder / name).read_text()
-    (folder / name).write_text(text[:-1] + "?")
+    text = (folder / name).read_text(encoding="utf-8")
+    (folder / name).write_text(text[:-1] + "?", encoding="utf-8")
     assert marks(case(folder))[1] != before[1]
 
 
@@ -62,7 +62,7 @@ def test_a_mask_more_or_under_another_name_is_another_content(folder: Path) -> N
     before = marks(case(folder))[1]
     (folder / "masks" / "lesions.nii.gz").rename(folder / "masks" / "portal_vein.nii.gz")
     renamed = marks(case(folder))[1]
-    (folder / "masks" / "couinaud.nii.gz").write_text("x")
+    (folder / "masks" / "couinaud.nii.gz").write_text("x", encoding="utf-8")
     assert len({before, renamed, marks(case(folder))[1]}) == 3
 
 
@@ -73,7 +73,7 @@ def test_files_that_moved_to_another_disk_are_the_same(folder: Path, tmp_path: P
 
 
 def test_the_voxels_beside_a_header_count(tmp_path: Path) -> None:
-    (tmp_path / "scan.mhd").write_text("ElementDataFile = scan.raw")
+    (tmp_path / "scan.mhd").write_text("ElementDataFile = scan.raw", encoding="utf-8")
     (tmp_path / "scan.raw").write_bytes(b"1")
     (tmp_path / "other.raw").write_bytes(b"1")
     of = CohortCase("p1", tmp_path / "scan.mhd")

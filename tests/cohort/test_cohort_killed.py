@@ -74,7 +74,7 @@ def just_begun(out: Path) -> str | None:
 def alive(process: int) -> bool:
     """Whether a process runs (one that has ended and waits for its parent does not)."""
     try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
 
@@ -83,7 +83,7 @@ def workers_of(process: int) -> list[int]:
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
-            if int(path.read_text().rpartition(")")[2].split()[1]) == process:
+            if int(path.read_text(encoding="utf-8").rpartition(")")[2].split()[1]) == process:
                 found.append(int(path.parent.name))
     return found
 

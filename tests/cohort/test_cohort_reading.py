@@ -33,8 +33,8 @@ def refused(source: Path) -> str:
 
 
 def test_a_row_is_a_case_with_its_files_and_its_record(patient: Path, tmp_path: Path) -> None:
-    (tmp_path / "plane.json").write_text("{}")
-    (tmp_path / "mine.stl").write_text("x")
+    (tmp_path / "plane.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "mine.stl").write_text("x", encoding="utf-8")
     row = row_of(patient, resection="plane.json | mine.stl", modality="ct", margin_mm="5", ecog=1, albumin=41)
     cases = read_cohort(write_table(tmp_path / "t.csv", [row | {"albumin_unit": "g/L", "prior_chemotherapy": "yes"}]))
     assert [case.id for case in cases] == ["p1"]
@@ -114,7 +114,7 @@ def test_a_row_with_several_faults_tells_them_all(patient: Path, tmp_path: Path)
 )
 def test_a_table_that_is_none_is_refused(text: str, words: str, tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     assert words in refused(path)
 
 
@@ -152,9 +152,9 @@ def test_parquet_that_is_none_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_folder_has_a_case_per_sub_folder(patient: Path, tmp_path: Path) -> None:
-    (patient / "clinical.yaml").write_text("ecog: 1\n")
+    (patient / "clinical.yaml").write_text("ecog: 1\n", encoding="utf-8")
     (patient / "resections").mkdir()
-    (patient / "resections" / "mine.stl").write_text("x")
+    (patient / "resections" / "mine.stl").write_text("x", encoding="utf-8")
     dicom = tmp_path / "p2" / "dicom"
     dicom.mkdir(parents=True)
     (dicom / "IM1").write_bytes(b"x")

@@ -92,7 +92,7 @@ def test_a_case_that_cannot_be_planned_is_a_row_with_stage_reason_and_log(ran: P
     assert rows["other_grid"]["failure_stage"] == "reading the masks"
     assert "lungs" in rows["other_grid"]["failure_reason"]
     for name in ("short", "other_grid"):
-        log = (ran / rows[name]["log"]).read_text()
+        log = (ran / rows[name]["log"]).read_text(encoding="utf-8")
         assert rows[name]["failure_stage"] in log
         assert "Traceback" in log, "for whoever looks for the cause"
         assert rows[name]["result"] == rows[name]["verdict"] == ""
@@ -100,7 +100,7 @@ def test_a_case_that_cannot_be_planned_is_a_row_with_stage_reason_and_log(ran: P
 
 def test_tables_name_no_folder_of_this_machine(ran: Path, patients: Path) -> None:
     for path in [*(ran / "tables").glob("*.csv"), ran / "cohort.html", ran / "run.json"]:
-        assert str(patients.parent) not in path.read_text(), path.name
+        assert str(patients.parent) not in path.read_text(encoding="utf-8"), path.name
 
 
 def test_what_was_refused_is_not_tried_twice_in_a_run(ran: Path) -> None:
@@ -136,7 +136,7 @@ def test_two_runs_give_the_same_tables_in_any_number_of_workers(ran: Path, patie
 
 
 def test_the_run_is_pinned_by_versions_and_hashes(ran: Path) -> None:
-    record = json.loads((ran / "run.json").read_text())
+    record = json.loads((ran / "run.json").read_text(encoding="utf-8"))
     assert record["status"] == "finished"
     assert record["counts"] == {"cases": 5, "done": 3, "failed": 2, "kept": 0}
     assert record["versions"]["numpy"]
@@ -254,7 +254,7 @@ def test_a_clinical_record_goes_with_its_case(patients: Path, tmp_path: Path) ->
     rows = [row_of(patients / "p1", ecog=1, height_cm=180, weight_kg=80), row_of(patients / "p2")]
     source = write_table(tmp_path / "t.csv", rows)
     run(source, tmp_path / "out")
-    stated = json.loads((tmp_path / "out" / "cases" / "p1" / "clinical.json").read_text())
+    stated = json.loads((tmp_path / "out" / "cases" / "p1" / "clinical.json").read_text(encoding="utf-8"))
     assert (stated["ecog"], stated["height_cm"]) == (1, 180)
     assert report_of(tmp_path / "out", "p1")["liver"]["standardised_volume_ml"], "from height and weight"
     assert report_of(tmp_path / "out", "p2")["liver"]["standardised_volume_ml"] is None
@@ -284,7 +284,7 @@ def test_a_look_ahead_writes_nothing(patients: Path, tmp_path: Path, copied: tup
 
 
 def test_a_folder_of_something_else_is_left_alone(patients: Path, tmp_path: Path) -> None:
-    (tmp_path / "letter.txt").write_text("mine")
+    (tmp_path / "letter.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(OutputError):
         run(patients, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
@@ -308,7 +308,7 @@ def test_a_place_that_cannot_be_written_is_no_fault_of_the_input(patients: Path,
     out = tmp_path / "out"
     out.mkdir()
     (out / ".lock").touch()
-    (out / "cases").write_text("a file in the way")
+    (out / "cases").write_text("a file in the way", encoding="utf-8")
     source = write_table(tmp_path / "t.csv", [row_of(patients / "p1")])
     summary, _ = run(source, out, retry=1)
     assert summary.failures == {"resources": 1}

@@ -75,5 +75,8 @@ def test_every_task_ends_once_however_workers_end(count: int, slots: int, script
 def test_the_last_stage_of_a_log_is_where_a_killed_worker_was(tmp_path: Path) -> None:
     log = tmp_path / "p1.log"
     assert last_stage(log) == "looking at the inputs"
-    log.write_text("p1, attempt 1\nstage: reading the image (1.0 s)\nstage: loss field (2.5 s)\nKilled, it seems\n")
+    log.write_text(
+        "p1, attempt 1\nstage: reading the image (1.0 s)\nstage: loss field (2.5 s)\nKilled, it seems\n",
+        encoding="utf-8",
+    )
     assert last_stage(log) == "loss field"

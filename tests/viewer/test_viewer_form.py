@@ -43,7 +43,7 @@ def test_a_filled_form_decides_as_the_same_record_does_on_the_command_line(out, 
     saved = form.save(out, filled(out, **FILLED))
     other = tmp_path / "other"
     shutil.copytree(out, other)
-    (tmp_path / "record.json").write_text(json.dumps(RECORD))
+    (tmp_path / "record.json").write_text(json.dumps(RECORD), encoding="utf-8")
     assert run(["eligibility", str(other), "--clinical", str(tmp_path / "record.json"), "--quiet"]) == 0
     assert saved["eligibility"] == report(other)["eligibility"]
     assert saved["clinical"] == report(other)["clinical"]
@@ -70,7 +70,7 @@ def test_an_emptied_field_is_blank_again(out):
 
 def test_who_stated_a_value_stays_with_it_until_it_is_changed(out, tmp_path):
     stated = {"ecog": {"value": 1, "by": "Dr Weber", "date": "2026-05-01"}, "asa": {"value": 2, "by": "Dr Weber"}}
-    (tmp_path / "record.json").write_text(json.dumps(stated))
+    (tmp_path / "record.json").write_text(json.dumps(stated), encoding="utf-8")
     assert run(["eligibility", str(out), "--clinical", str(tmp_path / "record.json"), "--quiet"]) == 0
     fields = form.save(out, filled(out, asa=("3", "class")))["clinical"]["fields"]
     assert fields["ecog"]["by"] == "Dr Weber"
@@ -106,6 +106,6 @@ def test_what_is_no_form_is_refused(out, given):
 def test_a_report_of_a_trial_of_ones_own_is_not_decided_by_another(out):
     told = report(out)
     told["eligibility"]["protocol"] = "MY-TRIAL"
-    (out / "report.json").write_text(json.dumps(told))
+    (out / "report.json").write_text(json.dumps(told), encoding="utf-8")
     with pytest.raises(ProtocolError, match="protocol of your own"):
         form.save(out, filled(out))

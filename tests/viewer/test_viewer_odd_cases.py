@@ -79,7 +79,7 @@ def served_folder(folder):
 
 @pytest.mark.parametrize("number", range(4), ids=["no vessels", "no lesion", "oblique MR", "no scan"])
 def test_it_opens_shows_its_own_numbers_and_can_be_used(served_folder, folder, number):
-    report = json.loads((sorted(folder.iterdir())[number] / "report.json").read_text())
+    report = json.loads((sorted(folder.iterdir())[number] / "report.json").read_text(encoding="utf-8"))
 
     async def act(page):
         await page.set(case_index=number)

@@ -59,11 +59,13 @@ def test_a_specimen_is_the_mask_that_the_report_names(planned):
 
 def test_a_report_cannot_point_to_files_elsewhere(planned, alone, tmp_path):
     shutil.copy(planned / "segmentation" / "liver.nii.gz", tmp_path / "secret.nii.gz")
-    report = json.loads((alone / "report.json").read_text())
+    report = json.loads((alone / "report.json").read_text(encoding="utf-8"))
     report["resections"][0]["mask"] = "../../../secret.nii.gz"
-    (alone / "report.json").write_text(json.dumps(report))
-    (run := json.loads((alone / "run.json").read_text()))["settings"]["image"] = "../../../secret.nii.gz"
-    (alone / "run.json").write_text(json.dumps(run))
+    (alone / "report.json").write_text(json.dumps(report), encoding="utf-8")
+    (run := json.loads((alone / "run.json").read_text(encoding="utf-8")))["settings"]["image"] = (
+        "../../../secret.nii.gz"
+    )
+    (alone / "run.json").write_text(json.dumps(run), encoding="utf-8")
     case = open_case(alone)
     assert case.specimen(report["resections"][0]["name"]) is None
     assert case.volume is None
@@ -84,7 +86,7 @@ def test_a_planned_case_is_the_only_case_of_its_folder(planned):
 def test_the_cases_of_a_folder_and_of_a_cohort_are_found_by_name(tmp_path):
     for name in ("b", "a", ".work", "cases/c"):
         (tmp_path / name).mkdir(parents=True)
-        (tmp_path / name / "report.json").write_text("{}")
+        (tmp_path / name / "report.json").write_text("{}", encoding="utf-8")
     (tmp_path / "empty").mkdir()
     assert find_cases(tmp_path) == (tmp_path / "a", tmp_path / "b", tmp_path / "cases" / "c")
 
