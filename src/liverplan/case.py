@@ -5,10 +5,11 @@ from __future__ import annotations
 import platform
 import resource
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -33,6 +34,7 @@ from liverplan.plan import Plan, Progress, Wishes, plan
 from liverplan.protocol import DEFAULT_PROTOCOL, load_protocol
 from liverplan.record import to_record
 from liverplan.report.figures import CUT_RGB, SHELL_RGB
+from liverplan.resection.measure import MeasuredResection
 from liverplan.surface import pooled_surface
 from liverplan.volume import Segmentation, Volume
 
@@ -98,7 +100,7 @@ def plan_case(settings: Settings, out: Path, overwrite: bool = False, progress: 
     timings = Timings()
     started = time.time()
     # Beside: what needs no more than the masks. Compression and VTK leave the interpreter to the plan.
-    with output_folder(out, overwrite=overwrite) as folder, ThreadPoolExecutor(max_workers=1) as beside:
+    with output_folder(out, overwrite=overwrite) as folder, ThreadPoolExecutor(max_workers=2) as beside:
         protocol, clinical = load_protocol(settings.protocol), clinical_record(settings)
         with timings.stage("read"):
             report_progress(0.0, "reading the image")
@@ -114,14 +116,15 @@ def plan_case(settings: Settings, out: Path, overwrite: bool = False, progress: 
             result = plan(volume, masks, protocol, lambda f, s: report_progress(0.5 + 0.2 * f, s), wishes)
         record = to_record(result)
         write_json_atomic(folder / "report.json", record)
-        planned_written = beside.submit(_write_planned_masks, result, folder)
+        planned_written = [beside.submit(write) for write in _planned_masks(result, folder)]
         with timings.stage("meshes"):
             report_progress(0.7, "building meshes")
             scene = [*anatomy.result(), *_meshes(_planned_surfaces(result), folder / "meshes")]
             write_glb(folder / "meshes" / "scene.glb", scene)
         with timings.stage("write masks"):
             given_written.result()
-            planned_written.result()
+            for written in planned_written:
+                written.result()
         # Pictures show the written specimens.
         _draw(settings, result, record, folder, timings, report_progress)
         timings.seconds |= {f"plan/{name}": s for name, s in result.seconds.items()}
@@ -179,13 +182,18 @@ def _without_lesions(masks: Segmentation) -> Segmentation:
     return replace(masks, masks={s: m for s, m in masks.masks.items() if s != Structure.LESIONS})
 
 
-def _write_planned_masks(result: Plan, folder: Path) -> None:
+def _planned_masks(result: Plan, folder: Path) -> Iterator[Callable[[], object]]:
+    """What writes each of the masks that a plan adds."""
     segmentation = result.segmentation
     lesions = replace(segmentation, masks={s: m for s, m in segmentation.masks.items() if s == Structure.LESIONS})
-    write_segmentation(lesions, folder / "segmentation")
-    write_slicer_segmentation(segmentation, folder / "segmentation.seg.nrrd")
+    yield partial(write_segmentation, lesions, folder / "segmentation")
+    yield partial(write_slicer_segmentation, segmentation, folder / "segmentation.seg.nrrd")
     for found in result.resections:
-        write_mask(result.specimen_on_image(found), segmentation.grid, folder / "resections" / f"{found.name}.nii.gz")
+        yield partial(_write_specimen, result, found, folder / "resections" / f"{found.name}.nii.gz")
+
+
+def _write_specimen(result: Plan, found: MeasuredResection, path: Path) -> None:
+    write_mask(result.specimen_on_image(found), result.segmentation.grid, path)
 
 
 def _draw(

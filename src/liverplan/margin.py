@@ -240,18 +240,28 @@ def loss_field(
     hepatic: VesselTree | None,
     grid: Grid,
     error: BoundaryError,
+    distance_mm: Float32Array | None = None,
 ) -> LossField:
-    """One signed distance per lesion and cell, one pass down each tree, one lookup per cell."""
+    """One signed distance per lesion and cell, one pass down each tree, one lookup per cell.
+
+    distance_mm: what `lesion_distances_mm` gives, where it is known already.
+    """
+    distance = lesion_distances_mm(cells, lesions) if distance_mm is None else distance_mm
+    half_width = combined_mm(discretisation_mm(grid), error.lesion_mm)
+    return LossField(
+        cells, lesions, distance, _tree_loss(portal, lesions, cells), _tree_loss(hepatic, lesions, cells), half_width
+    )
+
+
+def lesion_distances_mm(cells: Cells, lesions: tuple[Lesion, ...]) -> Float32Array:
+    """Signed distance of every cell to every lesion, (L, N) mm, negative inside."""
     distance = np.empty((len(lesions), len(cells.volume_ml)), dtype=np.float32)
     for row, lesion in enumerate(lesions):
         signed = lesion.surface.signed_distance_mm(cells.points_lps_mm).astype(np.float32)
         own = cells.lesion == lesion.id
         # The voxels say which side a cell is on; the surface says how far it is from it.
         distance[row] = np.where(own, np.minimum(signed, -_EDGE_MM), np.maximum(signed, _EDGE_MM))
-    half_width = combined_mm(discretisation_mm(grid), error.lesion_mm)
-    return LossField(
-        cells, lesions, distance, _tree_loss(portal, lesions, cells), _tree_loss(hepatic, lesions, cells), half_width
-    )
+    return distance
 
 
 def margin_curve(field: LossField, margins_mm: Sequence[float]) -> tuple[CurvePoint, ...]:
@@ -469,6 +479,7 @@ __all__ = [
     "case_bound",
     "flr_percent",
     "lesion_bound",
+    "lesion_distances_mm",
     "liver_cells",
     "loss_field",
     "margin_curve",

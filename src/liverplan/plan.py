@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -34,6 +34,7 @@ from liverplan.margin import (
     UpperBound,
     case_bound,
     lesion_bound,
+    lesion_distances_mm,
     liver_cells,
     loss_field,
     margin_curve,
@@ -158,20 +159,28 @@ def plan(
         )
     clock = _Clock(progress)
     image, masks = volume.canonical(), segmentation.canonical()
-    lesion_map, trees, missing = _anatomy(image, masks, clock)
-    clock.stage(0.35, "quality")
-    quality = assess(image, masks, lesion_map, trees)
-    clock.stage(0.45, "loss field")
+    lesion_mask = masks.masks.get(Structure.LESIONS, np.zeros(image.grid.shape, dtype=np.uint8))
+    whole_map = find_lesions(lesion_mask, image.grid)
     error = MODEL_BOUNDARY if segmentation.origin == "model" else BoundaryError()
-    lesion_labels = lesion_map.labels
-    box = _box_of(masks, lesion_map)
-    image, masks, lesion_map = _cropped(image, masks, lesion_map, box)
-    liver = masks.mask(Structure.LIVER) | (lesion_map.labels > 0)
-    grid = image.grid
-    capsule = pooled_surface(liver, grid, CELL_MM)
-    cells = liver_cells(liver, lesion_map.labels, grid)
+    lesion_labels = whole_map.labels
+    box = _box_of(masks, whole_map)
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        # Tracing and nearest neighbours wait for each other's processors only.
+        tracing, missing = _traced_beside(pool, masks, image.grid)
+        clock.stage(0.1, "distances and vessel trees")
+        inner, inner_masks, lesion_map = _cropped(image, masks, whole_map, box)
+        liver = inner_masks.mask(Structure.LIVER) | (lesion_map.labels > 0)
+        grid = inner.grid
+        capsule = pooled_surface(liver, grid, CELL_MM)
+        cells = liver_cells(liver, lesion_map.labels, grid)
+        distance_mm = lesion_distances_mm(cells, lesion_map.lesions)
+        trees = {structure: tree.result() for structure, tree in tracing.items()}
+    clock.stage(0.35, "quality")
+    quality = assess(image, masks, whole_map, trees)
+    clock.stage(0.45, "loss field")
+    image, masks = inner, inner_masks
     portal, hepatic = trees.get(Structure.PORTAL_VEIN), trees.get(Structure.HEPATIC_VEINS)
-    field = loss_field(cells, lesion_map.lesions, portal, hepatic, grid, error)
+    field = loss_field(cells, lesion_map.lesions, portal, hepatic, grid, error, distance_mm)
     names, estimate = _named(field)
     # One memory order for all that resections compare: mixed orders cost ten times as much.
     work = Workspace(
@@ -310,21 +319,15 @@ class _Judge:
         return [c for c in cava if isinstance(c, Distance)]
 
 
-def _anatomy(
-    image: Volume, masks: Segmentation, clock: _Clock
-) -> tuple[LesionMap, dict[Structure, VesselTree], dict[Structure, str]]:
-    """Lesion instances, the vessel trees that exist, and why the others do not."""
-    lesion_mask = masks.masks.get(Structure.LESIONS, np.zeros(image.grid.shape, dtype=np.uint8))
-    lesion_map = find_lesions(lesion_mask, image.grid)
-    clock.stage(0.1, "vessel trees")
+def _traced_beside(
+    pool: Executor, masks: Segmentation, grid: Grid
+) -> tuple[dict[Structure, Future[VesselTree]], dict[Structure, str]]:
+    """The vessel trees that exist, being traced, and why the others do not."""
     beside = {Structure.PORTAL_VEIN: Structure.LIVER, Structure.HEPATIC_VEINS: Structure.VENA_CAVA}
     trace = {Structure.PORTAL_VEIN: trace_portal_tree, Structure.HEPATIC_VEINS: trace_hepatic_tree}
     found = [s for s in trace if masks.has(s)]
     missing = {s: f"the {s.title.lower()} {plural_verb(s)} not segmented" for s in trace if s not in found}
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        waiting = {s: pool.submit(trace[s], masks.mask(s), masks.mask(beside[s]), image.grid) for s in found}
-        trees = {s: tree.result() for s, tree in waiting.items()}
-    return lesion_map, trees, missing
+    return {s: pool.submit(trace[s], masks.mask(s), masks.mask(beside[s]), grid) for s in found}, missing
 
 
 def _box_of(masks: Segmentation, lesion_map: LesionMap) -> Box:
