@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from liverplan.clinical import RECORD_FIELDS, ChildPugh, ClinicalRecord, parse_record
+from liverplan.errors import ProtocolError
 from liverplan.liver_volume import (
     BodySize,
     StandardVolume,
@@ -19,7 +20,7 @@ from liverplan.liver_volume import (
     standardised_flr_percent,
     standardised_volumes_ml,
 )
-from liverplan.protocol import Decision, Protocol, decide, measures_from_json
+from liverplan.protocol import Decision, Protocol, decide, measures_from_json, protocol_names
 from liverplan.quantity import Measured, Quantity, Unknown
 
 _DECIMALS = 4
@@ -78,6 +79,22 @@ def stored_record(report: Mapping[str, Any]) -> ClinicalRecord:
     """
     stored = report.get("clinical") or {}
     return parse_record(stored.get("fields", {}), on_reading=tuple(stored.get("remarks_on_reading", ())))
+
+
+def protocol_of(report: Mapping[str, Any], do: str) -> str:
+    """The name of the protocol that a report was decided by, when it comes with the package.
+
+    do: what the user can do otherwise. Raises ProtocolError when it was a file of the user's own.
+    """
+    name = str(report["eligibility"].get("protocol"))
+    if name.lower() in protocol_names():
+        return name
+    raise ProtocolError(
+        "the report was decided by a protocol of your own",
+        got=repr(name),
+        wanted=f"its file, or one of {', '.join(protocol_names())}",
+        do=do,
+    )
 
 
 def _fields(record: ClinicalRecord) -> dict[str, Any]:

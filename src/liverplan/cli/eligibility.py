@@ -49,12 +49,12 @@ def eligibility(
     from liverplan.io.dicom_out import renew_report
     from liverplan.io.folder import write_json_atomic
     from liverplan.protocol import load_protocol
-    from liverplan.record_clinical import decided_again, stored_record
+    from liverplan.record_clinical import decided_again, protocol_of, stored_record
     from liverplan.report import render_report
 
     console = Console(quiet, as_json)
     report = _read_report(out)
-    chosen = load_protocol(protocol or _protocol_of(report))
+    chosen = load_protocol(protocol or protocol_of(report, "Say which with --protocol."))
     record = read_clinical(clinical) if clinical else stored_record(report)
     report, decision = decided_again(report, chosen, record)
     write_json_atomic(out / "report.json", report)
@@ -92,22 +92,6 @@ def _why(result: CriterionResult) -> str:
 
     blank = result.outcome is Outcome.UNDETERMINED and not result.headline.measured
     return f"to obtain: {', '.join(result.missing)}" if blank else result.evidence
-
-
-def _protocol_of(report: dict[str, Any]) -> str:
-    """The protocol the case was decided by, when it comes with the package."""
-    from liverplan.errors import ProtocolError
-    from liverplan.protocol import protocol_names
-
-    name = str(report["eligibility"].get("protocol"))
-    if name.lower() in protocol_names():
-        return name
-    raise ProtocolError(
-        "the report was decided by a protocol of your own",
-        got=repr(name),
-        wanted=f"its file, or one of {', '.join(protocol_names())}",
-        do="Say which with --protocol.",
-    )
 
 
 def _read_report(out: Path) -> dict[str, Any]:

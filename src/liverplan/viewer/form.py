@@ -8,14 +8,16 @@ from typing import Any
 
 from liverplan.clinical import RECORD_FIELDS, ClinicalRecord, parse_record
 from liverplan.clinical.fields import Field, FieldType
-from liverplan.errors import ClinicalError, ProtocolError
+from liverplan.errors import ClinicalError
 from liverplan.io.dicom_out import renew_report
 from liverplan.io.folder import write_json_atomic
-from liverplan.protocol import load_protocol, protocol_names
-from liverplan.record_clinical import decided_again, stored_record
+from liverplan.protocol import load_protocol
+from liverplan.record_clinical import decided_again, protocol_of, stored_record
 from liverplan.report import render_report
 from liverplan.report.criteria import GROUPS, group_of
 from liverplan.report.load import FILE, load_report
+
+_DECIDE_THERE = "Decide with: liverplan eligibility OUT --clinical FILE --protocol FILE."
 
 BLANK = ""
 """What an empty field of the form holds."""
@@ -46,7 +48,7 @@ def save(folder: Path, given: object) -> dict[str, Any]:
     # What stands in the file, not what the page was opened with: another program may have written it since.
     report = load_report(folder)
     record = _record(given, stored_record(report))
-    decided, _decision = decided_again(report, load_protocol(_protocol_of(report)), record)
+    decided, _decision = decided_again(report, load_protocol(protocol_of(report, _DECIDE_THERE)), record)
     write_json_atomic(folder / FILE, decided)
     render_report(folder)
     renew_report(folder, decided)
@@ -124,15 +126,3 @@ def _number(value: object) -> object:
         except ValueError:
             return value
     return value
-
-
-def _protocol_of(report: Mapping[str, Any]) -> str:
-    name = str(report["eligibility"].get("protocol"))
-    if name.lower() in protocol_names():
-        return name
-    raise ProtocolError(
-        "the report was decided by a protocol of your own",
-        got=repr(name),
-        wanted=f"one of {', '.join(protocol_names())}",
-        do="Decide with: liverplan eligibility OUT --clinical FILE --protocol FILE.",
-    )
