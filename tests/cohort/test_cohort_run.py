@@ -322,3 +322,16 @@ def test_numbers_of_csv_come_back_as_they_were(ran: Path) -> None:
     with (ran / "tables" / "cases.csv").open(newline="") as file:
         raw = {row["case_id"]: row["liver_volume_ml"] for row in csv.DictReader(file)}
     assert float(raw["p1"]) == report_of(ran, "p1")["liver"]["volume_ml"]
+
+
+def test_a_case_that_takes_too_long_is_a_row_and_the_next_run_tries_it_again(patients: Path, tmp_path: Path) -> None:
+    source, out = write_table(tmp_path / "one.csv", [row_of(patients / "p1")]), tmp_path / "out"
+    summary, _ = run(source, out, case_timeout_s=0.05)
+    assert summary.failures == {"timeout": 1}
+    row = table(out, "cases")[0]
+    assert row["failure_reason"] == "the case took longer than 0.05 s"
+    assert "most recent call first" in (out / row["log"]).read_text(encoding="utf-8"), "where it was"
+    assert attempts(out) == [("p1", "timeout")], "the same limit would be over again"
+    summary, _ = run(source, out, case_timeout_s=600.0)
+    assert (summary.done, summary.failed) == (1, 0)
+    assert attempts(out)[1:] == [("p1", "done")]

@@ -12,7 +12,7 @@ from liverplan.cohort.cases import CohortCase
 from liverplan.cohort.engines import Answer, Died
 from liverplan.cohort.request import Request
 from liverplan.cohort.schedule import run_tasks
-from liverplan.cohort.task import RETRIED, Outcome, Task, last_stage
+from liverplan.cohort.task import RETRIED, Outcome, Task, ended_by_limit, last_stage
 
 
 class DyingEngine:
@@ -43,6 +43,9 @@ class DyingEngine:
             return [(slot, Died("ended by SIGKILL"))]
         kind = None if end == "done" else end
         return [(slot, Outcome(task.case.id, "done" if kind is None else "failed", kind=kind))]
+
+    def release(self, slot: int) -> None:
+        assert slot not in self._busy, "a worker that plans a case is not let go"
 
     def close(self) -> None:
         self._busy.clear()
@@ -80,3 +83,13 @@ def test_the_last_stage_of_a_log_is_where_a_killed_worker_was(tmp_path: Path) ->
         encoding="utf-8",
     )
     assert last_stage(log) == "loss field"
+
+
+def test_a_log_tells_a_limit_from_a_kill_and_an_attempt_from_the_one_before(tmp_path: Path) -> None:
+    log = tmp_path / "p1.log"
+    assert not ended_by_limit(log)
+    log.write_text("p1, attempt 1, process 7\nstage: meshes (1.0 s)\nTimeout (0:00:05)!\nThread 1:\n", encoding="utf-8")
+    assert ended_by_limit(log)
+    with log.open("a", encoding="utf-8") as file:
+        file.write("p1, attempt 2, process 8\nstage: reading the image (0.1 s)\n")
+    assert not ended_by_limit(log)

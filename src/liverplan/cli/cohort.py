@@ -80,7 +80,7 @@ def run(
     ),
     address: Annotated[
         str | None,
-        typer.Option(metavar="ADDRESS", help="Ray cluster: auto or ray://HOST:PORT. Default: one on this machine."),
+        typer.Option(metavar="ADDRESS", help="Ray cluster: auto, HOST:PORT or ray://HOST:PORT. Default: one on this machine."),
     ] = None,
     workers: Annotated[
         int | None,
@@ -102,6 +102,10 @@ def run(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try again what was refused or failed in an earlier run.")
     ] = False,
+    case_timeout: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", min=1.0, help="A case that takes longer fails; the next run tries it again."),
+    ] = None,
     limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="The first N cases only.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, say what would run, plan nothing.")] = (
         False
@@ -123,7 +127,7 @@ def run(
     if engine is not EngineName.RAY and (address is not None or gpus_per_case is not None):
         raise typer.BadParameter("--address and --gpus-per-case are for --engine ray")
     request = Request(protocol, model, device.value, pictures)
-    options = Options(engine.value, address, workers, gpus_per_case, resume, retry, retry_failed, limit)
+    options = Options(engine.value, address, workers, gpus_per_case, resume, retry, retry_failed, limit, case_timeout)
     cases = read_cohort(source)
     if dry_run:
         todo = what_is_left(cases, out, request, options)

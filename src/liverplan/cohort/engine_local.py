@@ -61,6 +61,9 @@ class LocalEngine:
         answers = ((slot, self._answer(slot, worker)) for slot, worker in busy.items())
         return [(slot, answer) for slot, answer in answers if answer is not None]
 
+    def release(self, slot: int) -> None:
+        """An idle process costs no core, and is ready when a case comes back."""
+
     def close(self) -> None:
         for worker in self._workers.values():
             worker.connection.close()

@@ -32,6 +32,8 @@ except ImportError as missing:
     ) from missing
 
 LOOPBACK = "127.0.0.1"
+_NODE = "ray-node"
+"""Stands before HOST:PORT, the address by which a node of the cluster knows its head."""
 CLIENT_PORT = 10001
 """Of `ray start` for clients of another machine."""
 _SECONDS_TO_CONNECT = 10.0
@@ -57,7 +59,8 @@ class RayEngine:
         usual = GPUS_PER_CASE if networks and gpus else 0.0
         share = usual if options.gpus_per_case is None else options.gpus_per_case
         fit = _that_fit(float(total.get("CPU", 0.0)), gpus, share)
-        self._slots = max(1, min(options.workers or fit, fit, cases))
+        # More workers than fit now wait for their node: that is what makes an autoscaler start one.
+        self._slots = max(1, min(options.workers or fit, cases))
         self._actor = ray.remote(CaseWorker).options(num_cpus=CPUS_PER_CASE, num_gpus=share, max_restarts=0)
         self._actors: dict[int, Any] = {}
         self._answers: dict[Any, int] = {}
@@ -75,6 +78,11 @@ class RayEngine:
         first, _ = ray.wait(list(self._answers), num_returns=1)
         ready, _ = ray.wait(list(self._answers), num_returns=len(self._answers), timeout=0)
         return [self._answer(reference) for reference in {*first, *ready}]
+
+    def release(self, slot: int) -> None:
+        """An idle actor would keep its core and its GPU from one that waits for a place since a node was lost."""
+        if slot in self._actors:
+            ray.kill(self._actors.pop(slot))
 
     def close(self) -> None:
         """Idle actors would hold their GPUs against everybody else: they are ended, not left."""
@@ -113,12 +121,12 @@ def _require_address(address: str | None) -> None:
     """Ray itself would go on trying for minutes. Raises InputError."""
     if address in (None, "auto"):
         return
-    parts = urlsplit(address)
+    parts = urlsplit(address if "://" in str(address) else f"{_NODE}://{address}")
     try:
         port = parts.port or CLIENT_PORT
     except ValueError:
         port = 0
-    if parts.scheme != "ray" or not parts.hostname or not port:
+    if parts.scheme not in ("ray", _NODE) or not parts.hostname or not port:
         raise _unreachable(str(address), "no address of a cluster")
     try:
         socket.create_connection((parts.hostname, port), timeout=_SECONDS_TO_CONNECT).close()
@@ -130,7 +138,7 @@ def _unreachable(address: str, why: str) -> InputError:
     return InputError(
         "the Ray cluster cannot be reached",
         got=f"{address}: {(why.splitlines() or ['no answer'])[0][:200]}",
-        wanted="a running cluster: auto (this machine is a node of it) or ray://HOST:10001",
+        wanted="a running cluster: auto or HOST:6379 (this machine is a node of it), or ray://HOST:10001",
         do="Start it with `ray start --head`, or leave --address out for one on this machine. "
         "A cluster that asks for a token needs RAY_AUTH_MODE=token and its token here as well (docs/cohort.md).",
     )

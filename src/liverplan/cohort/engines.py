@@ -31,5 +31,8 @@ class Engine(Protocol):
     def wait(self) -> list[tuple[int, Answer]]:
         """Block until at least one running slot has an answer; return all that have."""
 
+    def release(self, slot: int) -> None:
+        """There is nothing for this free slot at present: what its worker holds may go to others."""
+
     def close(self) -> None:
         """End every worker, whatever it is doing."""

@@ -52,6 +52,7 @@ class Options:
 
     workers: cases at a time, None for as many as fit. retry: further attempts at a case whose worker died or ran out
     of memory or disk. limit: the first so many cases only. retry_failed: tries again what failed before for good.
+    case_timeout_s: a case that takes longer fails, None for no limit.
     """
 
     engine: str = "local"
@@ -62,6 +63,7 @@ class Options:
     retry: int = 2
     retry_failed: bool = False
     limit: int | None = None
+    case_timeout_s: float | None = None
 
     def plain(self) -> dict[str, object]:
         """For run.json."""

@@ -158,7 +158,7 @@ def _todo(
             continue
         seen = (state.signature, state.content) if state is not None else (None, None)
         again = (str(seen[0]), str(seen[1])) if seen[0] is not None and seen[1] is not None else None
-        tasks.append(Task(case, places.out, request, again, reuse=options.resume))
+        tasks.append(Task(case, places.out, request, again, options.resume, limit_s=options.case_timeout_s))
     return Todo(tuple(tasks), tuple(kept))
 
 

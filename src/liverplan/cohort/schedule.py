@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from liverplan.cohort.engines import Answer, Died, Engine
 from liverplan.cohort.places import Places
-from liverplan.cohort.task import RETRIED, Outcome, Task, last_stage
+from liverplan.cohort.task import RETRIED, Outcome, Task, ended_by_limit, last_stage
 
 Ended: TypeAlias = Callable[[Task, Outcome, bool], None]
 """Called with the task, what became of this attempt, and whether there will be another."""
@@ -45,6 +45,9 @@ class _Board:
         """Give every free slot a task. False when nothing is left to wait for."""
         free = [slot for slot in range(self._engine.slots) if slot not in self._running]
         given = {slot: task for slot in free if (task := self._next(slot)) is not None}
+        for slot in free:
+            if slot not in given:
+                self._engine.release(slot)
         for slot, task in given.items():
             if self.queue:
                 self._reserved[slot] = self.queue.popleft()
@@ -70,5 +73,10 @@ class _Board:
 def _outcome(task: Task, answer: Answer, seconds: float) -> Outcome:
     if not isinstance(answer, Died):
         return answer
-    stage = last_stage(Places(task.out).log(task.case.id))
-    return Outcome(task.case.id, "failed", kind="killed", stage=stage, reason=answer.reason, seconds=round(seconds, 3))
+    log = Places(task.out).log(task.case.id)
+    kind, reason = "killed", answer.reason
+    if task.limit_s is not None and ended_by_limit(log):
+        kind, reason = "timeout", f"the case took longer than {task.limit_s:g} s"
+    return Outcome(
+        task.case.id, "failed", kind=kind, stage=last_stage(log), reason=reason, seconds=round(seconds, 3)
+    )

@@ -32,7 +32,7 @@ class CaseState:
     """The last that is known of a case. status: "done" or "failed".
 
     signature, context, content, key: what it was planned under. kind: of a failure, "refused" (the input cannot be
-    used), "error" (a fault of the program), "resources" (memory, disk) or "killed". worker: where it ran.
+    used), "error" (a fault of the program), "resources" (memory, disk), "timeout" or "killed". worker: where it ran.
     """
 
     case_id: str

@@ -37,12 +37,16 @@ RETRIED = ("killed", "resources")
 STAGE = "stage: "
 """Begins the lines of a log that say what comes next: all that is left of a worker that was killed."""
 _BEFORE = "looking at the inputs"
+_ATTEMPT = ", attempt "
+_LIMIT_OVER = "Timeout ("
+"""Begins the line that faulthandler writes when it ends a process."""
 
 
 @dataclass(frozen=True)
 class Task:
     """A case to plan. known: a signature and the content that was hashed under it. reuse: a finished folder with the
-    same key is taken as it is. version: the driver's, which a worker on another machine must have as well."""
+    same key is taken as it is. limit_s: what an attempt may take. version: the driver's, which a worker on another
+    machine must have as well."""
 
     case: CohortCase
     out: Path
@@ -50,6 +54,7 @@ class Task:
     known: tuple[str, str] | None = None
     reuse: bool = True
     attempt: int = 1
+    limit_s: float | None = None
     version: str = __version__
 
 
@@ -120,6 +125,15 @@ def last_stage(log: Path) -> str:
         return _BEFORE
     found = next((line for line in reversed(lines) if line.startswith(STAGE)), STAGE + _BEFORE)
     return found.removeprefix(STAGE).rpartition(" (")[0] or found.removeprefix(STAGE)
+
+
+def ended_by_limit(log: Path) -> bool:
+    """Whether the last attempt of a log was ended because it took too long."""
+    try:
+        text = log.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return f"\n{_LIMIT_OVER}" in text[text.rfind(_ATTEMPT) :]
 
 
 def _identity(task: Task) -> tuple[str, str]:
@@ -266,8 +280,23 @@ def _logging(path: Path, task: Task) -> Iterator[_Log]:
     """Everything that this process writes, from C libraries as well, goes to the case's log while it is planned."""
     with _log_file(path, "a" if task.attempt > 1 else "w") as file, _redirected(file.fileno()):
         log = _Log(file)
-        log.line(f"{task.case.id}, attempt {task.attempt}, liverplan {__version__}, process {os.getpid()}")
-        yield log
+        log.line(f"{task.case.id}{_ATTEMPT}{task.attempt}, liverplan {__version__}, process {os.getpid()}")
+        with _limited(task.limit_s, file):
+            yield log
+
+
+@contextlib.contextmanager
+def _limited(limit_s: float | None, file: IO[str]) -> Iterator[None]:
+    """End this process when the limit is over, with the stacks of its threads in the log.
+
+    The watch is a thread of the interpreter's own that needs no lock: it also ends a C library that never returns.
+    """
+    if limit_s is not None:
+        faulthandler.dump_traceback_later(limit_s, exit=True, file=file)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def _log_file(path: Path, mode: str) -> IO[str]:

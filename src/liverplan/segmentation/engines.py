@@ -9,6 +9,8 @@ from __future__ import annotations
 import ctypes
 import enum
 import sys
+import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Protocol
@@ -20,6 +22,11 @@ from liverplan.segmentation.windows import FloatVolume
 
 if TYPE_CHECKING:
     import torch
+
+
+ENGINES_KEPT = 2
+"""The two networks of a cascade, for each thread that segments."""
+_kept = threading.local()
 
 
 class Engine(Protocol):
@@ -154,13 +161,31 @@ def title(kind: EngineKind) -> str:
 
 
 def load_engine(stage: Stage, settings: StageSettings, kind: EngineKind) -> Engine:
-    """A stage ready to run. Raises ModelError when its weights do not load."""
+    """A stage ready to run. Raises ModelError when its weights do not load.
+
+    Kept for the next image of this thread, under the sha256 of its files (which `read_settings` has compared): an
+    engine's scores are overwritten by its next call, so that threads cannot share one. An engine that had to hand over
+    is not kept: the next image may find room on the GPU again.
+    """
+    kept: OrderedDict[tuple[object, ...], Engine] = _kept.__dict__.setdefault("engines", OrderedDict())
+    key = (stage.bundle.resolve(), tuple(sorted(stage.sha256.items())), settings, kind)
+    engine = kept.pop(key, None)
+    if engine is None or engine.notes:
+        engine = _load(stage, settings, kind)
+    if not engine.notes:
+        kept[key] = engine
+    while len(kept) > ENGINES_KEPT:
+        kept.popitem(last=False)
+    return engine
+
+
+def _load(stage: Stage, settings: StageSettings, kind: EngineKind) -> Engine:
     if kind is EngineKind.TORCH:
         return TorchEngine(load_network(stage), "cpu")
     if kind is EngineKind.TORCH_CUDA:
         return UntilMemoryEnds(
             lambda: TorchEngine(load_network(stage), "cuda"),
-            lambda: load_engine(stage, settings, choose_engine("cpu")),
+            lambda: _load(stage, settings, choose_engine("cpu")),
         )
     try:
         return openvino_engine.load_openvino(stage, settings)
@@ -168,7 +193,7 @@ def load_engine(stage: Stage, settings: StageSettings, kind: EngineKind) -> Engi
         raise
     except Exception as error:  # whatever a foreign runtime raises: PyTorch computes the same
         note = f"OpenVINO could not run the network ({type(error).__name__}): PyTorch did, more slowly."
-        return _Noted(load_engine(stage, settings, EngineKind.TORCH), note)
+        return _Noted(_load(stage, settings, EngineKind.TORCH), note)
 
 
 def _require_openvino(device: str) -> EngineKind:
