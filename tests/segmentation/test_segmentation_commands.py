@@ -58,16 +58,17 @@ def test_evaluate_scores_the_model_against_its_own_masks_as_equal(
 ) -> None:
     run(["segment", str(scan), "-o", str(tmp_path / "out"), "--model", str(models), "-q"])
     masks = str(tmp_path / "out" / "segmentation")
-    assert run(["evaluate", str(scan), "--reference", masks, "--model", str(models), "--json"]) == 0
+    assert run(["evaluate", str(scan), "--reference", masks, "--model", str(models), "--no-plan", "--json"]) == 0
     case = json.loads(capsys.readouterr().out)["cases"][0]
     assert case["structures"]["liver"]["dice"] == 1.0
     assert case["lesions"]["detected"] == case["lesions"]["reference"] == 1
-    assert run(["evaluate", str(scan), "--reference", masks, "--prediction", masks]) == 0
+    assert run(["evaluate", str(scan), "--reference", masks, "--prediction", masks, "--no-plan"]) == 0
     assert "1 of 1 detected" in capsys.readouterr().out
 
 
-def test_a_reference_too_few_is_wrong_usage(scan: Path, models: Path) -> None:
-    assert run(["evaluate", str(scan), str(scan), "--reference", str(models)]) == 2
+def test_another_number_of_references_than_of_images_is_wrong_usage(scan: Path) -> None:
+    three = [word for _ in range(3) for word in ("--reference", str(scan))]
+    assert run(["evaluate", str(scan), str(scan), *three]) == 2
 
 
 def test_a_damaged_model_ends_with_status_three_and_says_what_to_do(

@@ -1,0 +1,1 @@
+"""How well masks agree with a reader's, and what their errors do to clearance and remnant. No network runs here."""
