@@ -1,6 +1,7 @@
 """The margin mathematics against shapes that can be computed by hand (tests/simple_case.py)."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -96,6 +97,30 @@ def test_every_part_of_the_liver_is_accounted_for_once(two):
     for point in margin_curve(two[0], [float(m) for m in range(0, 31, 3)]):
         lost = point.devascularised_ml + point.congested_ml - point.devascularised_and_congested_ml
         assert point.removed_ml + lost + point.functional_remnant_ml == pytest.approx(two[0].cells.liver_ml)
+
+
+@pytest.mark.parametrize("missing", [(), ("portal",), ("hepatic",), ("portal", "hepatic")])
+def test_the_curve_counts_what_looking_at_every_cell_counts(two, missing):
+    field = replace(two[0], **dict.fromkeys(missing))
+    removed, portal, hepatic = field.parts_mm()
+    ml, healthy = field.cells.volume_ml, field.cells.liver_ml - field.cells.tumour_ml
+    margins = [0.0, 2.5, 7.0, float(removed.max()), 7.0, 12.0]  # one repeated, one at a cell's own distance
+    for point, m in zip(margin_curve(field, margins), margins, strict=True):
+        kept = removed > m
+        dry = None if portal is None else kept & (portal <= m)
+        full = None if hepatic is None else kept & (hepatic <= m)
+        assert point.removed_ml == pytest.approx(ml[~kept].sum())
+        assert point.remnant_ml == pytest.approx(ml[kept].sum(), abs=1e-6)
+        assert point.devascularised_ml == (None if dry is None else pytest.approx(ml[dry].sum(), abs=1e-6))
+        assert point.congested_ml == (None if full is None else pytest.approx(ml[full].sum(), abs=1e-6))
+        if missing:
+            assert point.functional_remnant_ml is None
+            assert point.flr_percent is None
+        else:
+            alive = ml[kept & (portal > m) & (hepatic > m)].sum()
+            assert point.devascularised_and_congested_ml == pytest.approx(ml[dry & full].sum(), abs=1e-6)
+            assert point.functional_remnant_ml == pytest.approx(alive, abs=1e-6)
+            assert point.flr_percent == pytest.approx(100 * alive / healthy, abs=1e-6)
 
 
 def test_a_larger_margin_never_leaves_more(two):

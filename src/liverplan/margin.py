@@ -20,17 +20,15 @@ import numpy as np
 import numpy.typing as npt
 
 from liverplan.anatomy import Structure
+from liverplan.cells import Cells, ParenchymaCells, liver_cells
 from liverplan.distance import BoundaryError, combined_mm, discretisation_mm
 from liverplan.lesions import Lesion
 from liverplan.quantity import Distance, Point, Quantity, as_point
 from liverplan.vessels import VesselTree
-from liverplan.volume import BoolArray, FloatArray, Grid, bounding_box, pooled_count
+from liverplan.volume import BoolArray, FloatArray, Grid
 
 Float32Array = npt.NDArray[np.float32]
-LabelArray = npt.NDArray[np.int32]
 
-CELL_MM = 1.25
-"""Voxels are pooled into cells of about this size; volumes stay exact because each cell keeps its voxel count."""
 TREE_ERROR_MM = 1.0
 """95 % of the margins at which whole phantoms lose a branch are found to within this (scripts/bench/accuracy): where
 vessels part, a traced centreline follows the wrong one for about a millimetre."""
@@ -40,23 +38,6 @@ _RANGE_MM, _RANGES = 0.25, 1024
 """Losses are counted in ranges of this width before the few that matter are sorted."""
 _EDGE_MM = np.float32(1e-4)
 """Tissue outside every lesion is kept this far from it, so that margin 0 removes the lesions and nothing else."""
-
-
-@dataclass(frozen=True)
-class Cells:
-    """The liver as N small cells: centre (N, 3) LPS mm, volume (N,) mL, lesion id (N,) or 0 for parenchyma."""
-
-    points_lps_mm: FloatArray
-    volume_ml: FloatArray
-    lesion: LabelArray
-
-    @property
-    def liver_ml(self) -> float:
-        return float(self.volume_ml.sum())
-
-    @property
-    def tumour_ml(self) -> float:
-        return float(self.volume_ml[self.lesion > 0].sum())
 
 
 @dataclass(frozen=True)
@@ -89,6 +70,22 @@ class TreeLoss:
 
 
 @dataclass(frozen=True)
+class _Remnant:
+    """Cells in the order in which they are lost: at which margin (N,), and the mL of those from there on (N + 1,)."""
+
+    lost_at_mm: FloatArray
+    kept_ml: FloatArray
+
+    @classmethod
+    def of(cls, lost_at_mm: FloatArray, volume_ml: FloatArray) -> _Remnant:
+        order = np.argsort(lost_at_mm, kind="stable")
+        return cls(lost_at_mm[order], np.append(np.cumsum(volume_ml[order][::-1])[::-1], 0.0))
+
+    def ml(self, margin_mm: float) -> float:
+        return float(self.kept_ml[np.searchsorted(self.lost_at_mm, margin_mm, side="right")])
+
+
+@dataclass(frozen=True)
 class LossField:
     """The loss field of a case: distances (L, N) in mm per lesion, and the two trees where they were segmented."""
 
@@ -113,6 +110,16 @@ class LossField:
     def parts_mm(self, lesions: Sequence[int] | None = None) -> tuple[FloatArray, FloatArray | None, FloatArray | None]:
         """The margins at which each cell is removed, loses inflow, loses outflow; (N,), None for an absent tree."""
         return self._together if lesions is None else self._parts_mm(np.array(lesions, dtype=np.int64))
+
+    @cached_property
+    def remnants(self) -> tuple[_Remnant, _Remnant | None]:
+        """What stays at any margin >= 0: of volume alone, and fed and drained (None where a tree is missing)."""
+        removed, portal, hepatic = self.parts_mm()
+        volume = self.cells.volume_ml
+        if portal is None or hepatic is None:
+            return _Remnant.of(removed, volume), None
+        lost = np.minimum(np.minimum(removed, portal), hepatic)
+        return _Remnant.of(removed, volume), _Remnant.of(lost, volume)
 
     @cached_property
     def _together(self) -> tuple[FloatArray, FloatArray | None, FloatArray | None]:
@@ -168,56 +175,6 @@ class UpperBound:
     limit: Limit
 
 
-def liver_cells(liver: BoolArray, lesion_labels: LabelArray, grid: Grid) -> Cells:
-    """Pool the liver's voxels into cells of about CELL_MM; parenchyma and each lesion are kept apart inside a cell.
-
-    liver, lesion_labels: (i, j, k) on `grid`; every lesion voxel is a liver voxel. The cells' volumes add up to the
-    voxels' volume exactly.
-    """
-    box = bounding_box(liver)
-    pool = _pool(grid)
-    part = grid.cropped(box)
-    inside, labels = liver[box], np.where(liver[box], lesion_labels[box], 0)
-    kinds = [0, *np.unique(labels[labels > 0]).tolist()]
-    centres, volumes, owners = [], [], []
-    for kind in kinds:
-        count = pooled_count(inside & (labels == kind), pool)
-        ijk = np.argwhere(count)
-        centre = ijk * np.array(pool) + (np.array(pool) - 1) / 2.0
-        centres.append(part.to_world(centre))
-        volumes.append(count[tuple(ijk.T)] * grid.voxel_ml)
-        owners.append(np.full(len(ijk), kind, dtype=np.int32))
-    return Cells(np.concatenate(centres), np.concatenate(volumes), np.concatenate(owners))
-
-
-@dataclass(frozen=True)
-class ParenchymaCells:
-    """The blocks of voxels behind the cells of parenchyma, in the order of `liver_cells`, to count masks in."""
-
-    parenchyma: BoolArray
-    box: tuple[slice, slice, slice]
-    pool: tuple[int, int, int]
-    blocks: tuple[npt.NDArray[np.int64], ...]
-    voxel_ml: float
-
-    @classmethod
-    def of(cls, liver: BoolArray, lesion_labels: LabelArray, grid: Grid) -> ParenchymaCells:
-        """liver, lesion_labels: (i, j, k) on `grid`."""
-        box = bounding_box(liver)
-        i, j, k = _pool(grid)
-        parenchyma = liver[box] & (lesion_labels[box] == 0)
-        return cls(parenchyma, box, (i, j, k), np.nonzero(pooled_count(parenchyma, (i, j, k))), grid.voxel_ml)
-
-    def ml(self, mask: BoolArray) -> FloatArray:
-        """How much of a mask's (i, j, k) tumour-free liver lies in each cell, mL."""
-        return np.asarray(pooled_count(self.parenchyma & mask[self.box], self.pool)[self.blocks] * self.voxel_ml)
-
-
-def _pool(grid: Grid) -> tuple[int, int, int]:
-    i, j, k = (max(1, round(CELL_MM / s)) for s in grid.spacing_mm)
-    return i, j, k
-
-
 def margin_region(liver: BoolArray, lesions: Sequence[Lesion], grid: Grid, margin_mm: float) -> BoolArray:
     """R(m): the liver's voxels (i, j, k) within `margin_mm` of any lesion's surface, lesions included."""
     region = np.zeros_like(liver)
@@ -266,17 +223,24 @@ def lesion_distances_mm(cells: Cells, lesions: tuple[Lesion, ...]) -> Float32Arr
 
 def margin_curve(field: LossField, margins_mm: Sequence[float]) -> tuple[CurvePoint, ...]:
     """The liver at each margin, all read off the same loss field."""
-    return tuple(_curve_point(field, m) for m in margins_mm)
+    margins = np.unique(np.asarray(margins_mm, dtype=np.float64))
+    counted = _counted(field, margins)
+    return tuple(_curve_point(field, m, counted, int(np.searchsorted(margins, m))) for m in margins_mm)
 
 
 def flr_percent(field: LossField, margin_mm: float, functional: bool) -> float:
     """Remnant over (liver - tumour) in percent at a margin; functional: also fed and drained."""
+    by_volume, alive = field.remnants
+    if not functional:
+        return _share(field.cells, by_volume.ml(max(margin_mm, 0.0)))
+    if alive is None:
+        raise ValueError("a functional remnant needs both vessel trees")
+    if margin_mm >= 0.0:
+        return _share(field.cells, alive.ml(margin_mm))
     removed, portal, hepatic = field.parts_mm()
-    kept = removed > max(margin_mm, 0.0)
-    if functional:
-        if portal is None or hepatic is None:
-            raise ValueError("a functional remnant needs both vessel trees")
-        kept &= (portal > margin_mm) & (hepatic > margin_mm)
+    assert portal is not None
+    assert hepatic is not None
+    kept = (removed > 0.0) & (portal > margin_mm) & (hepatic > margin_mm)
     return _share(field.cells, field.cells.volume_ml[kept].sum())
 
 
@@ -422,17 +386,28 @@ def _tree_loss(tree: VesselTree | None, lesions: tuple[Lesion, ...], cells: Cell
     return TreeLoss(tree, hanging, clearance, path, where, node)
 
 
-def _curve_point(field: LossField, margin_mm: float) -> CurvePoint:
-    removed_at, portal, hepatic = field.parts_mm()
-    volume = field.cells.volume_ml
-    kept = removed_at > margin_mm
-    cut_off = portal <= margin_mm if portal is not None else None
-    stagnant = hepatic <= margin_mm if hepatic is not None else None
-    both = cut_off & stagnant if cut_off is not None and stagnant is not None else None
-    either = cut_off | stagnant if cut_off is not None and stagnant is not None else None
+def _counted(field: LossField, margins: FloatArray) -> FloatArray:
+    """mL of the cells by how many of the (rising) margins they outlast: as tissue, with inflow, with outflow.
 
-    def kept_ml(where: BoolArray | None) -> float | None:
-        return None if where is None else float(volume[kept & where].sum())
+    Shape (M + 1, M + 1, M + 1); an absent tree is outlasted by none. One pass over the cells for a whole curve.
+    """
+    size = len(margins) + 1
+    code = np.zeros(len(field.cells.volume_ml), dtype=np.int64)
+    for part in field.parts_mm():
+        code *= size
+        if part is not None:
+            code += np.searchsorted(margins, part, side="left")
+    counted = np.bincount(code, field.cells.volume_ml, minlength=size**3)
+    return np.asarray(counted.reshape(size, size, size), dtype=np.float64)
+
+
+def _curve_point(field: LossField, margin_mm: float, counted: FloatArray, at: int) -> CurvePoint:
+    """The liver at the margin number `at` of `counted`: what outlasts more than `at` margins outlasts this one."""
+    kept, alive, lost, either = counted[at + 1 :], slice(at + 1, None), slice(0, at + 1), slice(None)
+    has_portal, has_hepatic = field.portal is not None, field.hepatic is not None
+
+    def kept_ml(inflow: slice, outflow: slice, known: bool) -> float | None:
+        return float(kept[:, inflow, outflow].sum()) if known else None
 
     # Every remnant is summed over what is kept, never subtracted: value and interval agree to the last digit.
     low, high = margin_mm + field.half_width_mm, margin_mm - field.half_width_mm
@@ -443,15 +418,15 @@ def _curve_point(field: LossField, margin_mm: float) -> CurvePoint:
     ]
     return CurvePoint(
         margin_mm=margin_mm,
-        removed_ml=float(volume[~kept].sum()),
-        remnant_ml=float(volume[kept].sum()),
+        removed_ml=float(counted[: at + 1].sum()),
+        remnant_ml=float(kept.sum()),
         geometric_flr_percent=flr_percent(field, margin_mm, False),
         geometric_flr_low_percent=flr_percent(field, low, False),
         geometric_flr_high_percent=flr_percent(field, high, False),
-        devascularised_ml=kept_ml(cut_off),
-        congested_ml=kept_ml(stagnant),
-        devascularised_and_congested_ml=kept_ml(both),
-        functional_remnant_ml=kept_ml(None if either is None else ~either),
+        devascularised_ml=kept_ml(lost, either, has_portal),
+        congested_ml=kept_ml(either, lost, has_hepatic),
+        devascularised_and_congested_ml=kept_ml(lost, lost, has_portal and has_hepatic),
+        functional_remnant_ml=kept_ml(alive, alive, has_portal and has_hepatic),
         flr_percent=flr[0],
         flr_low_percent=None if flr[1] is None else max(flr[1] - FLR_ERROR_POINTS, 0.0),
         flr_high_percent=None if flr[2] is None else min(flr[2] + FLR_ERROR_POINTS, 100.0),

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from liverplan.anatomy import Structure
+from liverplan.cells import CELL_MM, liver_cells
 from liverplan.clinical import ClinicalRecord
 from liverplan.couinaud import SegmentEstimate, estimate_segments
 from liverplan.distance import BoundaryError
@@ -28,14 +29,12 @@ from liverplan.findings import (
 from liverplan.fresh_margin import CutLossModel, FreshMargin, load_cut_loss, predict
 from liverplan.lesions import LabelArray, LesionMap, find_lesions
 from liverplan.margin import (
-    CELL_MM,
     CurvePoint,
     LossField,
     UpperBound,
     case_bound,
     lesion_bound,
     lesion_distances_mm,
-    liver_cells,
     loss_field,
     margin_curve,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from liverplan.margin import LabelArray
+from liverplan.cells import LabelArray
 from liverplan.resection.workspace import Float32Array, Workspace
 from liverplan.volume import BoolArray, bounding_box
 

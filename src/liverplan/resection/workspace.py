@@ -8,8 +8,9 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from liverplan.cells import LabelArray, ParenchymaCells
 from liverplan.distance import BoundaryError
-from liverplan.margin import LabelArray, LossField, ParenchymaCells, TreeLoss
+from liverplan.margin import LossField, TreeLoss
 from liverplan.naming import TreeNames
 from liverplan.quantity import Distance
 from liverplan.surface import refined
