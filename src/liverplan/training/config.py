@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,28 @@ from liverplan.segmentation.networks import NetworkSpec
 
 
 @dataclass(frozen=True)
+class FolderData:
+    """`[data]`: scans of your own. folder: see `datasets`; may come from the command line instead.
+
+    share: of samples cut from these scans; the rest is synthetic. validation, test: shares of the patients. split: a
+    file that says which patients stand where (`splits`) instead of drawing them.
+    """
+
+    folder: str | None = None
+    share: float = 1.0
+    validation: float = 0.2
+    test: float = 0.0
+    split: str | None = None
+
+
+@dataclass(frozen=True)
 class TrainingConfig:
     """A training run. Keys of the file are the names here; unknown keys are refused.
 
     stage: "locate" or "segment". patch: voxels. steps: the end of the schedule. minutes: it ends after this
     much training time at the latest (None: no limit). real_share: share of samples cut from real scans.
+    precision: "fp32", or "bf16" for mixed precision (weights and loss stay float32).
+    data: scans of your own (None: synthesis only). patience: stop after so many validations without a better score.
     """
 
     stage: str
@@ -37,6 +55,9 @@ class TrainingConfig:
     checkpoint_every: int = 100
     validate_every: int = 100
     threads: int = 1
+    precision: str = "fp32"
+    data: FolderData | None = None
+    patience: int | None = None
 
     @property
     def n_classes(self) -> int:
@@ -48,15 +69,13 @@ class TrainingConfig:
 
 
 def read_config(path: Path) -> TrainingConfig:
-    """Read a training configuration. Raises InputError when it does not load."""
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise _refused(path, str(error)) from error
-    known = {f.name for f in fields(TrainingConfig)}
-    if unknown := set(raw) - known:
-        raise _refused(path, f"unknown keys {sorted(unknown)}")
-    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()}
+    """Read a training configuration, TOML or YAML. Raises InputError when it does not load."""
+    raw = _raw(path)
+    values = _values(path, raw, TrainingConfig)
+    if "data" in values:
+        values["data"] = _data(path, values["data"])
+    if text := [k for k, v in values.items() if isinstance(v, str) and k not in ("stage", "precision")]:
+        raise _refused(path, f"text for {', '.join(text)} (in YAML a number like 2e-3 is written 2.0e-3)")
     try:
         config = TrainingConfig(**values)
     except TypeError as error:
@@ -68,10 +87,40 @@ def read_config(path: Path) -> TrainingConfig:
     return config
 
 
+def _raw(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        text = path.read_text(encoding="utf-8")
+        raw = yaml.safe_load(text) if path.suffix.lower() in (".yaml", ".yml") else tomllib.loads(text)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, yaml.YAMLError) as error:
+        raise _refused(path, str(error)) from error
+    if not isinstance(raw, dict):
+        raise _refused(path, "no keys")
+    return raw
+
+
+def _values(path: Path, raw: Mapping[str, Any], kind: type) -> dict[str, Any]:
+    """The table with tuples for lists. Raises InputError on a key that `kind`, a dataclass, does not have."""
+    if unknown := set(raw) - {f.name for f in fields(kind)}:
+        raise _refused(path, f"unknown keys {sorted(unknown)}")
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()}
+
+
+def _data(path: Path, raw: Any) -> FolderData:
+    if not isinstance(raw, Mapping):
+        raise _refused(path, f"data {raw!r}, not a table")
+    data = FolderData(**_values(path, raw, FolderData))
+    for name in ("share", "validation", "test"):
+        if not isinstance(value := getattr(data, name), int | float) or not 0 <= value <= 1:
+            raise _refused(path, f"data.{name} {value!r}, not a share from 0 to 1")
+    return data
+
+
 def _refused(path: Path, got: str) -> InputError:
     return InputError(
         f"the training configuration {path.name} does not load",
         got=got,
-        wanted="a TOML file with the keys of liverplan.training.config.TrainingConfig",
+        wanted="a TOML or YAML file with the keys of liverplan.training.config.TrainingConfig",
         do="Start from a file in configs/.",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -40,21 +40,32 @@ WINDOW = (96, 96, 96)
 OVERLAP = 0.25
 
 
-def write_bundle(config: TrainingConfig, weights: Mapping[str, torch.Tensor], models: Path) -> Path:
-    """Write one stage's bundle under `models` and its hashes into the registry there. Returns the bundle's folder."""
+def write_bundle(
+    config: TrainingConfig,
+    weights: Mapping[str, torch.Tensor],
+    models: Path,
+    trained_on: Sequence[str] = TRAINED_ON,
+    licence: str = LICENCE,
+) -> Path:
+    """Write one stage's bundle under `models` and its hashes into the registry there. Returns the bundle's folder.
+
+    trained_on: the data, a phrase each. licence: what the registry says of the whole folder.
+    """
     bundle = models / BUNDLES[config.stage]
     for folder in ("configs", "models", "docs"):
         (bundle / folder).mkdir(parents=True, exist_ok=True)
     half = {name: tensor.detach().cpu().half() for name, tensor in weights.items()}
     save_atomically(half, bundle / "models" / "model.pt")
     _write_json(bundle / "configs" / "inference.json", inference(config))
-    _write_json(bundle / "configs" / "metadata.json", metadata(config))
+    _write_json(bundle / "configs" / "metadata.json", metadata(config, trained_on))
     write_text(bundle / "configs" / "logging.conf", _LOGGING)
-    register(config.stage, bundle, models)
+    register(config.stage, bundle, models, trained_on, licence)
     return bundle
 
 
-def register(stage: str, bundle: Path, models: Path) -> None:
+def register(
+    stage: str, bundle: Path, models: Path, trained_on: Sequence[str] = TRAINED_ON, licence: str = LICENCE
+) -> None:
     """Write the sha256 of the bundle's files into the registry; other stages stay as they are."""
     path = models / REGISTRY
     old: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
@@ -67,8 +78,8 @@ def register(stage: str, bundle: Path, models: Path) -> None:
         f"title = {json.dumps('CT: liver, lesions, portal vein, hepatic veins, vena cava (research preview)')}",
         f"version = {json.dumps(__version__)}",
         'modality = "CT"',
-        f"licence = {json.dumps(LICENCE)}",
-        f"trained_on = {json.dumps(list(TRAINED_ON))}",
+        f"licence = {json.dumps(licence)}",
+        f"trained_on = {json.dumps(list(trained_on))}",
     ]
     for name, entry in sorted(stages.items()):
         lines += ["", f"[models.{DEFAULT_MODEL}.stages.{name}]", f"bundle = {json.dumps(entry['bundle'])}"]
@@ -167,7 +178,7 @@ def _postprocessing() -> list[dict[str, Any]]:
     ]
 
 
-def metadata(config: TrainingConfig) -> dict[str, Any]:
+def metadata(config: TrainingConfig, trained_on: Sequence[str] = TRAINED_ON) -> dict[str, Any]:
     """`configs/metadata.json` in MONAI's schema."""
     names = CLASSES[config.stage]
     return {
@@ -183,7 +194,7 @@ def metadata(config: TrainingConfig) -> dict[str, Any]:
         "description": "Residual UNet, trained mostly on synthetic images. Research use only, not a medical device.",
         "authors": "The liverplan authors",
         "copyright": "The liverplan authors",
-        "data_source": "; ".join(TRAINED_ON),
+        "data_source": "; ".join(trained_on),
         "data_type": "nibabel",
         "image_classes": "one channel, CT in Hounsfield units",
         "label_classes": "one channel, " + ", ".join(f"{n} {name}" for n, name in enumerate(names)),
