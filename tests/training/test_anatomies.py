@@ -61,3 +61,18 @@ def test_a_body_without_vena_cava_offers_no_confluence() -> None:
     labels = small_abdomen()
     labels[labels == t.VENA_CAVA] = t.FAT
     assert with_vessels(labels, None, 4.0, np.random.default_rng(1)) is None
+
+
+def test_a_livers_own_veins_move_with_it_and_stay_inside_it() -> None:
+    segments = segments_like((40, 36, 36))
+    veins = np.zeros(segments.shape, dtype=np.bool_)
+    veins[10:30, 17:20, 17:20] = True
+    with_veins = transplant(host(), segments, np.random.default_rng(0), veins)
+    without = transplant(host(), segments, np.random.default_rng(0))
+    assert with_veins is not None
+    assert without is not None
+    vein, liver = with_veins[0].labels == t.VEIN, without[0].labels == t.LIVER
+    assert 0.3 * (veins & (segments > 0)).sum() < vein.sum() < 2 * veins.sum()
+    assert liver[vein].all()
+    assert np.array_equal(with_veins[1] > 0, without[1] > 0)
+    assert with_veins[1].max() <= 8

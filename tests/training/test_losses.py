@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from liverplan.training.losses import LIVER_OR_INSIDE, LabelSetDiceCE
+from liverplan.training.losses import EITHER_VEIN, LIVER_OR_INSIDE, LabelSetDiceCE
 
 
 def logits_for(labels: torch.Tensor, n_classes: int, confidence: float = 12.0) -> torch.Tensor:
@@ -39,3 +39,10 @@ def test_a_patch_without_any_foreground_has_a_finite_gradient() -> None:
     assert torch.isfinite(loss)
     assert logits.grad is not None
     assert torch.isfinite(logits.grad).all()
+
+
+def test_a_vein_of_unknown_kind_may_be_portal_or_hepatic_and_nothing_else() -> None:
+    target, loss = torch.full((1, 4, 4, 4), EITHER_VEIN), LabelSetDiceCE(6)
+    cost = {c: float(loss(logits_for(torch.full((1, 4, 4, 4), c), 6), target)) for c in range(6)}
+    assert max(cost[3], cost[4]) < 0.01
+    assert min(cost[0], cost[1], cost[2], cost[5]) > 5.0

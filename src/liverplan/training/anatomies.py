@@ -13,6 +13,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
+from nibabel.processing import resample_from_to
 from scipy import ndimage
 from skimage.morphology import convex_hull_image
 
@@ -25,10 +26,13 @@ ADRENALS, DUODENUM, SMALL_BOWEL, COLON, OESOPHAGUS, LUNGS, HEART, VERTEBRAE, BON
     11, 23
 )
 FAT, SUBCUTANEOUS, WALL = 23, 24, 25
-LESION, PORTAL_IN, HEPATIC, EDGE = 26, 27, 28, 29
-N_TISSUES = 30
+LESION, PORTAL_IN, HEPATIC, EDGE, VEIN, CYST = 26, 27, 28, 29, 30, 31
+"""VEIN: portal or hepatic, which of them nobody said."""
+N_TISSUES = 32
 
 _KEEPS_ITS_PLACE = (KIDNEY_R, KIDNEY_L, GALLBLADDER, AORTA, VENA_CAVA, ADRENALS, HEART, VERTEBRAE, BONES, MUSCLE)
+_WITH_VEIN = np.uint8(10)
+"""Added to a segment's number where a vein runs, while a liver is moved."""
 _FILLS_A_GAP = (STOMACH, PANCREAS, DUODENUM, SMALL_BOWEL, COLON, LUNGS, FAT)
 
 
@@ -94,11 +98,24 @@ def read_couinaud(path: Path) -> tuple[LabelArray, float]:
     return array.astype(np.uint8), spacing[0]
 
 
-def transplant(host: Abdomen, segments: LabelArray, rng: np.random.Generator) -> tuple[Abdomen, LabelArray] | None:
+def read_veins(path: Path, couinaud: Path) -> npt.NDArray[np.bool_]:
+    """Portal and hepatic veins, not told apart (label 2 of `path`), on the canonical grid of a Couinaud map."""
+    image, grid = nib.load(path), nib.as_closest_canonical(nib.load(couinaud))
+    veins = nib.Nifti1Image((np.asarray(image.dataobj) == 2).astype(np.float32), image.affine)
+    # Below one half: at 1.5 mm thin branches would break into pieces.
+    return np.asarray(resample_from_to(veins, grid, order=1).get_fdata()[::-1, ::-1] > 0.4)
+
+
+def transplant(
+    host: Abdomen, segments: LabelArray, rng: np.random.Generator, veins: npt.NDArray[np.bool_] | None = None
+) -> tuple[Abdomen, LabelArray] | None:
     """The host with another patient's liver (Couinaud map at the host's spacing), and the map on the host's grid.
 
-    The two are aligned at the vena cava's groove and the dome. None when the liver does not fit the host's trunk.
+    The two are aligned at the vena cava's groove and the dome. `veins`, on the grid of `segments`, come along as VEIN.
+    None when the liver does not fit the host's trunk.
     """
+    if veins is not None:
+        segments = segments + _WITH_VEIN * (veins & (segments > 0)).astype(np.uint8)
     old = host.labels == LIVER
     volumes = old.sum() / max((segments > 0).sum(), 1)
     scale = float(np.clip(volumes ** (1 / 6), 0.85, 1.2))
@@ -113,7 +130,9 @@ def transplant(host: Abdomen, segments: LabelArray, rng: np.random.Generator) ->
         return None
     labels = _without_liver(host.labels)
     labels[_without_slivers(liver & room)] = LIVER
-    return Abdomen(host.name, labels, host.spacing_mm, host.inner), np.where(labels == LIVER, placed, 0)
+    placed = np.where(labels == LIVER, placed, 0).astype(np.uint8)
+    labels[placed > _WITH_VEIN] = VEIN
+    return Abdomen(host.name, labels, host.spacing_mm, host.inner), placed % _WITH_VEIN
 
 
 def _without_slivers(liver: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
@@ -128,7 +147,7 @@ def _placed(host: Abdomen, segments: LabelArray, scale: float, rng: np.random.Ge
     """The Couinaud map scaled and moved onto the host's grid."""
     small = ndimage.zoom(segments, scale, order=0)
     small = _smoothed_union(small)
-    caudate = np.argwhere(small == 1)
+    caudate = np.argwhere(small % _WITH_VEIN == 1)
     anchor = caudate.mean(0) + np.array([-6.0, 14.0, 0.0]) / host.spacing_mm
     levels = np.flatnonzero((host.labels == LIVER).any(axis=(0, 1)))
     cava = np.argwhere(host.labels[:, :, levels[len(levels) // 2] : levels[-1] + 1] == VENA_CAVA)

@@ -36,6 +36,7 @@ _ENHANCED: dict[int, tuple[tuple[float, float], ...]] = {
 _SAME_AS = {
     t.KIDNEY_L: t.KIDNEY_R,
     t.PORTAL_IN: t.PORTAL,
+    t.VEIN: t.PORTAL,
     t.DUODENUM: t.STOMACH,
     t.SMALL_BOWEL: t.STOMACH,
     t.COLON: t.STOMACH,
@@ -45,6 +46,7 @@ _CONSTANT = {
     0: (-1000.0, 4.0),
     t.EDGE: (-1000.0, 0.0),
     t.GALLBLADDER: (9.0, 7.0),
+    t.CYST: (8.0, 6.0),
     t.LUNGS: (-830.0, 50.0),
     t.VERTEBRAE: (190.0, 50.0),
     t.BONES: (330.0, 110.0),
@@ -95,7 +97,7 @@ def _keep_order(table: npt.NDArray[np.float32], rng: np.random.Generator) -> Non
         table[t.LIVER] = rng.uniform(45, 85)
         table[t.LESION] = table[t.LIVER] + rng.uniform(-35, 15)
     floor = table[t.LIVER] + rng.uniform(8, 30)
-    for value in (t.PORTAL, t.PORTAL_IN, t.HEPATIC):
+    for value in (t.PORTAL, t.PORTAL_IN, t.HEPATIC, t.VEIN):
         table[value] = max(table[value], floor + rng.uniform(0, 12))
     if abs(table[t.LESION] - table[t.LIVER]) < 12:
         table[t.LESION] = table[t.LIVER] - rng.uniform(12, 55)

@@ -13,18 +13,20 @@ LIVER_OR_INSIDE = 6
 HEALTHY_OR_VESSEL = 7
 NOT_LIVER = 8
 NOT_LIVER_NOT_CAVA = 9
+EITHER_VEIN = 10
 
 _ALLOWED = {
     LIVER_OR_INSIDE: (1, 2, 3, 4),
     HEALTHY_OR_VESSEL: (1, 3, 4),
     NOT_LIVER: (0, 3, 4, 5),
     NOT_LIVER_NOT_CAVA: (0, 3, 4),
+    EITHER_VEIN: (3, 4),
 }
 
 
 def allowed_classes(n_classes: int) -> torch.Tensor:
     """(codes, classes) table of 0 and 1: which classes a code allows."""
-    table = torch.zeros(10, n_classes)
+    table = torch.zeros(max(_ALLOWED) + 1, n_classes)
     for code in range(min(n_classes, 6)):
         table[code, code] = 1.0
     for code, classes in _ALLOWED.items():
@@ -40,6 +42,8 @@ class LabelSetDiceCE(torch.nn.Module):
         allowed = allowed_classes(n_classes)
         weights = torch.ones(len(allowed))
         weights[:n_classes] = torch.tensor(class_weights or (1.0,) * n_classes)
+        if n_classes > 4:
+            weights[EITHER_VEIN] = weights[3:5].mean()
         self.register_buffer("allowed", allowed)
         self.register_buffer("weights", weights)
         self.n_classes = n_classes

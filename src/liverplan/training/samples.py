@@ -18,8 +18,8 @@ from liverplan.training.phantoms import read_phantoms
 from liverplan.training.real import RealScan, cut_real_patch, read_real_scans
 from liverplan.training.synthesis import LOCATE_CLASSES, SEGMENT_CLASSES, Patch, Recipe, draw_patch
 
-FOLDERS = {"locate": "locate", "segment": "vessels"}
-"""Folder of the label bank that each stage learns from."""
+FOLDERS = {"locate": ("locate",), "segment": ("vessels", "real_veins")}
+"""Folders of the label bank that each stage learns from."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,11 @@ class SampleSource:
     @classmethod
     def load(cls, config: TrainingConfig, bank: Path, data: Path | None) -> SampleSource:
         """Raises InputError when the bank is empty."""
-        paths = sorted((bank / FOLDERS[config.stage]).glob("*.npz"))
+        paths = [path for folder in FOLDERS[config.stage] for path in sorted((bank / folder).glob("*.npz"))]
         if not paths:
             raise InputError(
                 "the label bank is empty",
-                got=str(bank / FOLDERS[config.stage]),
+                got=str(bank / FOLDERS[config.stage][0]),
                 wanted=".npz files written by the bank's preparation",
                 do="Run `liverplan train CONFIG --data FOLDER`, which prepares the bank first.",
             )

@@ -16,6 +16,8 @@ from liverplan.segmentation.cascade import scaled
 from liverplan.training import anatomies as tissue
 from liverplan.training.anatomies import N_TISSUES, LabelArray
 from liverplan.training.appearance import AIR_HU, draw_look, paint
+from liverplan.training.losses import EITHER_VEIN
+from liverplan.training.mimics import with_mimics
 
 FloatVolume = npt.NDArray[np.float32]
 
@@ -45,6 +47,7 @@ def draw_patch(labels: LabelArray, recipe: Recipe, rng: np.random.Generator) -> 
     """One training patch from an abdomen of `anatomies` at the recipe's spacing."""
     moved = _moved(labels, recipe, rng)
     moved = _field_of_view(moved, rng)
+    moved = with_mimics(moved, recipe.spacing_mm, rng)
     look = draw_look(rng)
     moved, lesions = add_lesions(moved, recipe, rng)
     hounsfield = paint(moved, lesions, look, recipe.spacing_mm, recipe.drawn_vessels, rng)
@@ -149,7 +152,7 @@ def add_lesions(
         spares_vessels = rng.random() < 0.6
         home = part == tissue.LIVER
         if not spares_vessels:
-            home |= (part == tissue.PORTAL_IN) | (part == tissue.HEPATIC)
+            home |= np.isin(part, (tissue.PORTAL_IN, tissue.HEPATIC, tissue.VEIN))
         mask = (lesion.radius < 1.0) & home
         part[mask] = tissue.LESION
         painted.append((lesion, mask))
@@ -213,7 +216,18 @@ def classes_for(mapping: dict[int, int]) -> LabelArray:
     return table
 
 
-LOCATE_CLASSES = classes_for({tissue.LIVER: 1, tissue.LESION: 1, tissue.PORTAL_IN: 1, tissue.HEPATIC: 1})
+LOCATE_CLASSES = classes_for(
+    dict.fromkeys((tissue.LIVER, tissue.CYST, tissue.LESION, tissue.PORTAL_IN, tissue.HEPATIC, tissue.VEIN), 1)
+)
 SEGMENT_CLASSES = classes_for(
-    {tissue.LIVER: 1, tissue.LESION: 2, tissue.PORTAL_IN: 3, tissue.PORTAL: 3, tissue.HEPATIC: 4, tissue.VENA_CAVA: 5}
+    {
+        tissue.LIVER: 1,
+        tissue.CYST: 1,
+        tissue.LESION: 2,
+        tissue.PORTAL_IN: 3,
+        tissue.PORTAL: 3,
+        tissue.HEPATIC: 4,
+        tissue.VENA_CAVA: 5,
+        tissue.VEIN: EITHER_VEIN,
+    }
 )
