@@ -42,6 +42,7 @@ _BIDS_IMAGES = ("ct", "cta")
 _MORE_NAMES = {
     "cancer": Structure.LESIONS,
     "metastases": Structure.LESIONS,
+    "vessel": Structure.LIVER_VESSELS,
     "vessels": Structure.LIVER_VESSELS,
     "hepatic_vessel": Structure.LIVER_VESSELS,
     "hepatic_vessels": Structure.LIVER_VESSELS,

@@ -11,6 +11,7 @@ folder appears whole or not at all; one that does not match its seal (a disk tha
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import multiprocessing
 import shutil
@@ -26,7 +27,7 @@ import numpy.typing as npt
 
 from liverplan.anatomy import Structure
 from liverplan.errors import GeometryMismatch, InputError, LiverplanError
-from liverplan.io.folder import output_folder, write_json_atomic, writing
+from liverplan.io.folder import output_folder, write_bytes_atomic, write_json_atomic, writing
 from liverplan.io.images import read_image
 from liverplan.segmentation.models import file_sha256
 from liverplan.segmentation.resampling import IsotropicImage, Spacing, to_isotropic
@@ -194,8 +195,10 @@ def _build(
     image, labels = isotropic(volume, segmentation, target)
     labelled = [s for s in _VALUES if s in segmentation.masks]
     with output_folder(folder) as work:
-        np.save(work / FILES[0], image)
-        np.save(work / FILES[1], labels)
+        for name, array in zip(FILES, (image, labels), strict=True):
+            content = io.BytesIO()  # numpy's own writing hides that the disk is full
+            np.save(content, array)
+            write_bytes_atomic(work / name, content.getvalue())
         seal = {
             "format": FORMAT,
             "labelled": [s.value for s in labelled],
