@@ -7,13 +7,17 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from liverplan.cohort.charts import MOST_BINS, bins, histogram, shares
 from liverplan.cohort.columns import TABLES
+from liverplan.cohort.flow import Step, flow_diagram, flow_steps
 from liverplan.cohort.page import criteria_flow, failure_groups, render_page, worst_first, write_page
+from liverplan.cohort.summaries import quality_gates, wide_margin_groups
+from liverplan.cohort.thumbnail import shadow_picture
 from liverplan.errors import UnreadableInput
 
 
@@ -34,6 +38,9 @@ def done(case_id: str, position: int, **values: Any) -> dict[str, Any]:
         "flr_percent": 50.0,
         "lesions": 2,
         "liver_volume_ml": 1500.0,
+        "wide_margin_reason": "a margin of up to 9.0 mm [8.1 to 9.9], limited by the liver, is not excluded",
+        "limiting_kind": "vessel",
+        "limiting_structure": "portal_vein",
         "protocol": "P",
         "protocol_version": "1",
         "result": f"cases/{case_id}",
@@ -69,7 +76,13 @@ OUTCOMES = {
     "open": ("met", "undetermined"),
 }
 CRITERIA = [criterion(name, f"I{n}", end) for name, ends in OUTCOMES.items() for n, end in enumerate(ends, start=1)]
-PAGE = render_page({"cases": CASES, "lesions": [], "criteria": CRITERIA})
+QUALITY = [
+    {"case_id": "bad", "check": "liver_coverage", "status": "fail", "value": "1", "message": "The liver is cut off."},
+    {"case_id": "open", "check": "liver_coverage", "status": "warning", "value": "0", "message": "Nearly cut off."},
+    {"case_id": "fine", "check": "liver_coverage", "status": "ok", "value": "0", "message": "All there."},
+    {"case_id": "fine", "check": "modality", "status": "ok", "value": "CT", "message": "CT image."},
+]
+PAGE = render_page({"cases": CASES, "lesions": [], "criteria": CRITERIA, "quality": QUALITY})
 
 
 class Links(HTMLParser):
@@ -97,7 +110,8 @@ def test_the_worst_case_stands_first() -> None:
 def test_nothing_is_fetched_and_no_text_of_a_file_becomes_code() -> None:
     page = read(PAGE)
     assert "script" not in page.tags
-    assert all(link == "data:," or link.startswith(("cases/", "logs/")) for link in page.links), page.links
+    here = ("cases/", "logs/", "data:image/png;base64,", "#failures")
+    assert all(link == "data:," or link.startswith(here) for link in page.links), page.links
     assert "&lt;script&gt;" in PAGE
     assert not re.search(r"https?://(?!www\.w3\.org)", PAGE)
 
@@ -134,7 +148,7 @@ def test_failures_of_one_reason_are_one_line() -> None:
 
 
 def test_a_cohort_without_a_finished_case_has_a_page() -> None:
-    page = render_page({"cases": [CASES[-1]], "lesions": [], "criteria": []})
+    page = render_page({"cases": [CASES[-1]], "lesions": [], "criteria": [], "quality": []})
     assert "Nothing to show." in page
     assert "broken" in page
 
@@ -183,3 +197,97 @@ def test_parts_of_a_bar_are_its_counts() -> None:
     bar = str(shares({"met": 3, "undetermined": 0, "not_met": 1}, {"met": "Met"}))
     assert re.findall(r"width:([\d.]+)%", bar) == ["75.00", "25.00"]
     assert 'title="Met: 3"' in bar
+
+
+def test_the_flow_names_who_left_where_and_ends_with_who_can_have_the_wide_margin() -> None:
+    steps = flow_steps(CASES, criteria_flow(CRITERIA))
+    assert [(step.text, step.count) for step in steps] == [
+        ("Screened", 6),
+        ("Planned", 4),
+        ("Not ruled out up to I1", 3),
+        ("Not ruled out up to I2", 2),
+        ("Ruled out by no criterion", 2),
+        ("of these: wide margin feasible", 1),
+    ]
+    assert steps[0].leaving == "1 failed (1 refused); 1 not planned yet"
+    assert steps[1].leaving == "1 ruled out by I1: I1"
+    assert steps[4].leaving == "1 meet every recorded criterion; for 1 something is missing"
+    assert steps[5].leaving == "1 undetermined, 0 infeasible"
+
+
+WIDE = st.sampled_from(["feasible", "infeasible", "undetermined"])
+VERDICT = st.sampled_from(["meets_recorded_criteria", "does_not_meet", "undetermined"])
+
+
+@given(st.lists(st.tuples(VERDICT, WIDE), max_size=20), st.integers(0, 5), st.integers(0, 5))
+def test_nobody_is_lost_between_two_boxes_of_the_flow(ends: list[tuple[str, str]], failed: int, pending: int) -> None:
+    cases = [done(f"d{n}", n, verdict=verdict, wide_margin=wide) for n, (verdict, wide) in enumerate(ends)]
+    cases += [case(f"f{n}", n, status="failed", failure_kind="error") for n in range(failed)]
+    cases += [case(f"q{n}", n, status="pending") for n in range(pending)]
+    outcomes = [criterion(f"d{n}", "I1", "not_met" if v == "does_not_meet" else "met") for n, (v, _) in enumerate(ends)]
+    steps = flow_steps(cases, criteria_flow(outcomes))
+    leaving = [sum(int(count) for count in re.findall(r"(\d+) (?:failed \(|not planned|ruled out by)", step.leaving))
+               for step in steps]  # fmt: skip
+    for step, next_step, left in zip(steps[:-2], steps[1:-1], leaving, strict=False):
+        assert step.count - left == next_step.count
+    assert steps[-1].count == sum(verdict != "does_not_meet" and wide == "feasible" for verdict, wide in ends)
+
+
+def test_long_and_foreign_words_stay_inside_the_flow() -> None:
+    drawn = str(flow_diagram([Step("<b>", 3, "<i>" * 80), Step("end", 1)]))
+    assert "<b>" not in drawn
+    assert "<i>" not in drawn
+    assert "…" in drawn
+
+
+def test_reasons_that_differ_by_numbers_only_are_one_line_the_infeasible_first() -> None:
+    rows = [
+        done("a", 1),
+        done("b", 2, wide_margin_reason="a margin of up to 5.5 mm [5.1 to 5.9], limited by the liver, is not excluded"),
+        done("c", 3, wide_margin="infeasible", wide_margin_reason="at most 2.0 mm [1.0 to 3.0]; 7 mm asked"),
+        done("d", 4, wide_margin="feasible"),
+        done("e", 5, limiting_kind="remnant", limiting_structure=None),
+    ]
+    groups = wide_margin_groups(rows)
+    assert [([row["case_id"] for row in g["cases"]], g["limited_by"]) for g in groups] == [
+        (["c"], "portal vein"),
+        (["a", "b"], "portal vein"),
+        (["e"], "the functional remnant"),
+    ]
+    assert groups[1]["why"] == "a margin of up to … mm, limited by the liver, is not excluded"
+    assert groups[1]["example"] == rows[0]["wide_margin_reason"]
+
+
+def test_checks_that_fail_stand_first_and_name_their_cases() -> None:
+    first, second = quality_gates(QUALITY)
+    assert (first["check"], first["fail"], first["warning"], first["ok"]) == ("liver_coverage", 1, 1, 1)
+    assert [row["case_id"] for row in first["worst"]] == ["bad", "open"]
+    assert first["message"] == "The liver is cut off."
+    assert (second["check"], second["ok"], second["message"]) == ("modality", 1, None)
+
+
+def test_the_page_answers_how_many_why_not_and_what_failed() -> None:
+    text = re.sub(r"<[^>]+>|\s+", " ", PAGE)
+    text = re.sub(r"\s+", " ", text)
+    assert "is feasible in 1 of 4 planned cases, infeasible in 0, undetermined in 3. 1 of 6 failed." in text
+    assert "Why not the wide margin" in text
+    assert "The liver is cut off." in text
+    assert "reading the image" in text
+
+
+def test_a_thumbnail_is_part_of_the_page(tmp_path: Path) -> None:
+    page = render_page(
+        {"cases": CASES, "lesions": [], "criteria": CRITERIA, "quality": QUALITY},
+        {"fine": "data:image/png;base64,AAAA"},
+    )
+    assert page.count("<img") == 1
+    assert "data:image/png;base64,AAAA" in read(page).links
+
+
+def test_a_thumbnail_shows_the_right_side_at_the_left_and_the_head_at_the_top() -> None:
+    liver, lesion = np.ones((4, 3), dtype=bool), np.zeros((4, 3), dtype=bool)
+    lesion[3, 2] = True  # i grows to the patient's left, k to the head
+    picture = shadow_picture([(liver, (200, 100, 0), 0.5), (lesion, (0, 0, 255), 1.0)])
+    assert picture.shape == (3, 4, 3)
+    assert tuple(picture[0, 3]) == (0, 0, 255)
+    assert {tuple(pixel) for pixel in picture.reshape(-1, 3)} == {(0, 0, 255), (228, 178, 128)}

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from PIL import Image
 from cohort_cases import (
     NEAR_THE_PORTAL_VEIN,
     attempts,
@@ -67,6 +68,9 @@ def test_each_case_is_a_folder_as_plan_writes_it(ran: Path) -> None:
     for path in (ran / "cases").iterdir():
         assert (path / "report.html").is_file()
         assert (path / "segmentation" / "lesions.nii.gz").is_file()
+        with Image.open(path / "thumbnail.png") as picture:
+            assert picture.width == 132
+        assert (path / "thumbnail.png").stat().st_size < 8000
     assert not (ran / ".work").exists()
 
 

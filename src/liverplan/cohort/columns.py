@@ -47,7 +47,9 @@ _CASES = (
     _ID,
     _count("position", "the place of the case in the input, from 1"),
     _text("status", "done, failed, or pending (not planned yet)"),
-    _text("failure_kind", "refused (input), error (a fault of the program), resources (memory, disk), timeout or killed"),
+    _text(
+        "failure_kind", "refused (input), error (a fault of the program), resources (memory, disk), timeout or killed"
+    ),
     _text("failure_stage", "what was being done when the case failed"),
     _text("failure_reason", "why the case failed"),
     _text("log", "the log of a case that failed, from the folder of the cohort"),

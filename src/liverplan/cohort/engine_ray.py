@@ -22,6 +22,7 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 try:
     import ray
+    from ray._private import ray_constants
     from ray.exceptions import RayActorError, RayError
 except ImportError as missing:
     raise InputError(
@@ -32,6 +33,8 @@ except ImportError as missing:
     ) from missing
 
 LOOPBACK = "127.0.0.1"
+ONE_MACHINE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+"""Ray's own switch: 0 binds every process to the loopback."""
 _NODE = "ray-node"
 """Stands before HOST:PORT, the address by which a node of the cluster knows its head."""
 CLIENT_PORT = 10001
@@ -109,12 +112,19 @@ def _connect(options: Options) -> None:
     _require_address(options.address)
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if options.address is None:
-        # A cluster of its own, on this machine only.
+        _stay_on_loopback()
         settings |= {"include_dashboard": False, "_node_ip_address": LOOPBACK, "num_cpus": options.workers}
     try:
         ray.init(address=options.address or "local", **settings)
     except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
         raise _unreachable(options.address or "a cluster on this machine", str(error)) from error
+
+
+def _stay_on_loopback() -> None:
+    """A cluster of its own is for this machine only. Ray takes 127.0.0.1 for "the address that others reach me by" and
+    then listens on every interface, unless it is told, as it is on a desktop, that there is no cluster."""
+    os.environ[ONE_MACHINE] = "0"
+    ray_constants.ENABLE_RAY_CLUSTER = False
 
 
 def _require_address(address: str | None) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +14,20 @@ import jinja2
 
 from liverplan.cohort.charts import histogram, shares
 from liverplan.cohort.columns import TABLES
-from liverplan.cohort.places import Places
+from liverplan.cohort.flow import flow_diagram, flow_steps
+from liverplan.cohort.places import THUMBNAIL, Places
+from liverplan.cohort.summaries import quality_gates, wide_margin_groups
 from liverplan.cohort.tables import read_table
 from liverplan.errors import UnreadableInput
 from liverplan.io.folder import write_text_atomic
 from liverplan.report import wording
 
 Row = Mapping[str, Any]
-_READ = ("cases", "lesions", "criteria")
+_READ = ("cases", "lesions", "criteria", "quality")
 _UNUSED = ("evidence", "missing", "value", "value_reason", "image_sha256", "content_sha256", "reason", "segments")
 """Long cells that the page does not show."""
+MOST_THUMBNAILS = 300
+"""About 2 MB of the page: the worst cases have a picture in it."""
 _VERDICTS = ("does_not_meet", "undetermined", "meets_recorded_criteria")
 _WIDE = ("infeasible", "undetermined", "feasible")
 _OUTCOMES = ("met", "undetermined", "not_met")
@@ -41,12 +47,23 @@ def write_page(out: Path) -> Path:
             wanted="tables/*.csv as `liverplan cohort` writes them",
             do="Give the output folder of `liverplan cohort`, or run it again.",
         ) from error
-    write_text_atomic(places.page, render_page(tables))
+    shown = [case["case_id"] for case in worst_first(tables["cases"]) if case["status"] == "done"][:MOST_THUMBNAILS]
+    write_text_atomic(places.page, render_page(tables, _thumbnails(places, shown)))
     return places.page
 
 
-def render_page(tables: Mapping[str, Sequence[Row]]) -> str:
-    """The page as text, from the tables `cases`, `lesions` and `criteria`."""
+def _thumbnails(places: Places, case_ids: Iterable[str]) -> dict[str, str]:
+    """Pictures as data: addresses; a case without one has none."""
+    found = {}
+    for case_id in case_ids:
+        with contextlib.suppress(OSError):
+            content = (places.case(case_id) / THUMBNAIL).read_bytes()
+            found[case_id] = f"data:image/png;base64,{base64.b64encode(content).decode()}"
+    return found
+
+
+def render_page(tables: Mapping[str, Sequence[Row]], thumbnails: Mapping[str, str] | None = None) -> str:
+    """The page as text, from the tables `cases`, `lesions`, `criteria` and `quality`. thumbnails: by case."""
     loader = jinja2.PackageLoader("liverplan.cohort", "templates")
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -55,16 +72,21 @@ def render_page(tables: Mapping[str, Sequence[Row]]) -> str:
     cases, lesions = tables["cases"], tables["lesions"]
     done = [case for case in cases if case["status"] == "done"]
     failed = [case for case in cases if case["status"] == "failed"]
+    flow = criteria_flow(tables["criteria"])
     wide_mm = next((case["wide_margin_mm"] for case in done if case["wide_margin_mm"] is not None), None)
     return environment.get_template("cohort.html.j2").render(
         words=wording,
         n={"screened": len(cases), "failed": len(failed), "done": len(done)},
-        pending=len(cases) - len(done) - len(failed),
+        flow=flow_diagram(flow_steps(cases, flow)),
+        answer=_counts(done, "wide_margin", _WIDE),
+        why_not=wide_margin_groups(done),
+        gates=quality_gates(tables["quality"]),
+        thumbnails=thumbnails or {},
         protocol=next((f"{case['protocol']}, version {case['protocol_version']}" for case in done), None),
         verdicts=shares(_counts(done, "verdict", _VERDICTS), wording.ELIGIBILITY),
         wide=shares(_counts(done, "wide_margin", _WIDE), wording.FEASIBILITY),
         wide_mm=wide_mm,
-        criteria=criteria_flow(tables["criteria"]),
+        criteria=flow,
         failures=failure_groups(failed),
         charts=[
             histogram([case["margin_upper_mm"] for case in done], "Largest margin possible, cases", "mm", wide_mm),

@@ -7,6 +7,8 @@ from pathlib import Path
 
 CASE_FILE = "cohort.json"
 """In a case's folder: the key that it was planned under and its rows of the tables. Last to be written."""
+THUMBNAIL = "thumbnail.png"
+"""In a case's folder: what the page shows of it."""
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,4 @@ def _outcome(task: Task, answer: Answer, seconds: float) -> Outcome:
     kind, reason = "killed", answer.reason
     if task.limit_s is not None and ended_by_limit(log):
         kind, reason = "timeout", f"the case took longer than {task.limit_s:g} s"
-    return Outcome(
-        task.case.id, "failed", kind=kind, stage=last_stage(log), reason=reason, seconds=round(seconds, 3)
-    )
+    return Outcome(task.case.id, "failed", kind=kind, stage=last_stage(log), reason=reason, seconds=round(seconds, 3))

@@ -24,7 +24,7 @@ from typing import IO, TYPE_CHECKING
 from liverplan import RESEARCH_USE_ONLY, __version__
 from liverplan.cohort.cases import CohortCase
 from liverplan.cohort.inputs import content_hash, signature, stamps_of
-from liverplan.cohort.places import CASE_FILE, Places
+from liverplan.cohort.places import CASE_FILE, THUMBNAIL, Places
 from liverplan.cohort.request import Request
 from liverplan.errors import InputError, LiverplanError, OutputError, ResourceError
 from liverplan.io.folder import write_json_atomic, writing
@@ -225,11 +225,13 @@ def _write_case(task: Task, key: str, content: str, work: Path, log: _Log) -> No
     """`work`/result as `liverplan plan` writes it, and in it what the cohort needs to know."""
     from liverplan.case import plan_case
     from liverplan.cohort.rows import case_rows
+    from liverplan.cohort.thumbnail import write_thumbnail
 
     started = time.perf_counter()
     result = work / "result"
-    plan_case(_settings(task, work), result, progress=lambda _fraction, stage: log.stages(stage))
+    plan = plan_case(_settings(task, work), result, progress=lambda _fraction, stage: log.stages(stage))
     log.stages("collecting the tables")
+    write_thumbnail(plan, result / THUMBNAIL)
     report = json.loads((result / "report.json").read_text(encoding="utf-8"))
     run = json.loads((result / "run.json").read_text(encoding="utf-8"))
     rows = case_rows(task.case.id, report, run)
