@@ -12,7 +12,7 @@ import torch
 from cases import write_small_models
 
 from liverplan.errors import ModelError
-from liverplan.segmentation.cascade import scaled
+from liverplan.segmentation.intensity import scaled
 from liverplan.segmentation.models import available_models, find_model, load_stage, models_folder
 from liverplan.segmentation.networks import NetworkSpec, build_network
 from liverplan.segmentation.windows import class_scores, labels_of

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from liverplan.training import anatomies as t
 from liverplan.training.appearance import PHASES, draw_look
+from liverplan.training.appearance_mr import draw_mr_look
 from liverplan.training.synthesis import (
     LOCATE_CLASSES,
     SEGMENT_CLASSES,
@@ -91,3 +92,23 @@ def test_locating_knows_liver_only_and_counts_what_is_inside_as_liver() -> None:
 def test_smooth_noise_has_about_unit_variance(length: float) -> None:
     fields = [smooth_noise((24, 24, 24), length, np.random.default_rng(s)) for s in range(30)]
     assert 0.7 < np.std(np.stack(fields)) < 1.4
+
+
+@few
+@given(seed=st.integers(0, 10**6))
+def test_an_mr_patch_has_the_networks_range_and_the_same_classes(seed: int) -> None:
+    recipe = Recipe((32, 32, 32), 3.0, SEGMENT_CLASSES, max_lesions=6, modality="MR")
+    patch = draw_patch(small_abdomen(), recipe, np.random.default_rng(seed))
+    assert np.isfinite(patch.image).all()
+    assert patch.image.min() >= -1.0
+    assert patch.image.max() <= 1.0
+    assert set(np.unique(patch.target)) <= {0, 1, 2, 3, 4, 5}
+
+
+def test_in_mr_lesions_and_vessels_stand_out_from_the_liver_to_either_side() -> None:
+    looks = [draw_mr_look(np.random.default_rng(s)).hounsfield for s in range(200)]
+    for tissue in (t.LESION, t.PORTAL):
+        apart = np.array([look[tissue] - look[t.LIVER] for look in looks])
+        assert (np.abs(apart) > 10).mean() > 0.9
+        assert 0.1 < (apart > 0).mean() < 0.95
+    assert all(look[t.LUNGS] < look[t.LIVER] for look in looks)

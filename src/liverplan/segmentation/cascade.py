@@ -12,18 +12,17 @@ from scipy import ndimage
 
 from liverplan.errors import ModelError, SegmentationRefused
 from liverplan.segmentation.engines import Engine, EngineKind, choose_device, load_engine
+from liverplan.segmentation.intensity import scaled_as
 from liverplan.segmentation.models import Model, StageSettings, read_settings
 from liverplan.segmentation.resampling import IsotropicImage, Spacing, best_class, slices_onto, to_isotropic
 from liverplan.segmentation.windows import FloatVolume, highest, sliding_scores
 from liverplan.volume import AnyArray, BoolArray, Volume, bounding_box
 
-__all__ = ["choose_device", "label_liver", "scaled"]
+__all__ = ["choose_device", "label_liver"]
 
 Progress: TypeAlias = Callable[[float, str], None]
 Box: TypeAlias = tuple[slice, slice, slice]
 
-HU_WINDOW = (-150.0, 250.0)
-"""Attenuation that the networks see, mapped linearly to [-1, 1] and clipped."""
 SMALLEST_LIVER_ML = 300.0
 LARGEST_LIVER_ML = 4000.0
 MARGIN_MM = 15.0
@@ -57,13 +56,9 @@ class _Stage:
     engine: Engine
 
     def scores(self, image: IsotropicImage) -> FloatVolume:
-        return sliding_scores(self.engine, scaled(image.array), self.settings.window, self.settings.overlap)
-
-
-def scaled(hounsfield: FloatVolume) -> FloatVolume:
-    """Hounsfield units to the networks' [-1, 1]."""
-    low, high = HU_WINDOW
-    return np.asarray(np.clip((hounsfield - low) * (2.0 / (high - low)) - 1.0, -1.0, 1.0), dtype=np.float32)
+        return sliding_scores(
+            self.engine, scaled_as(self.settings.intensity, image.array), self.settings.window, self.settings.overlap
+        )
 
 
 def label_liver(volume: Volume, model: Model, kind: EngineKind, progress: Progress) -> Labelled:

@@ -1,21 +1,23 @@
 """Which models there are, where their files lie, and whether those are the files that were published.
 
-A models folder holds `registry.toml` and one MONAI bundle per network. Weights are plain state dictionaries, read with
-`weights_only=True` and only when their sha256 is the registry's.
+A models folder holds `registry.toml` and one MONAI bundle per network (or a foreign model's folder). Weights are plain
+state dictionaries, read with `weights_only=True` and only when their sha256 is the registry's.
 """
 
 from __future__ import annotations
 
+import enum
 import hashlib
 import json
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from liverplan.errors import ModelError
+from liverplan.segmentation.intensity import FORMATS, HOUNSFIELD
 from liverplan.segmentation.networks import NetworkSpec, build_network
 
 if TYPE_CHECKING:
@@ -23,19 +25,36 @@ if TYPE_CHECKING:
 
 REGISTRY = "registry.toml"
 DEFAULT_MODEL = "liverplan_ct"
+MODEL_OF = {"CT": DEFAULT_MODEL, "MR": "liverplan_mr"}
+"""The shipped model for each modality."""
+
+
+class Kind(enum.StrEnum):
+    """What runs a model; see `liverplan.segmentation.backends`."""
+
+    CASCADE = "cascade"
+    MONAI_BUNDLE = "monai_bundle"
+    NNUNET = "nnunet"
+    TOTALSEGMENTATOR = "totalsegmentator"
+    MASKS = "masks"
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One network of a cascade: a bundle folder and the sha256 of every file in it that must not change."""
+    """One network: a bundle folder and the sha256 of every file in it that must not change.
+
+    also: sha256 of files that come with it (model card, licence) and have no say in what it computes.
+    """
 
     bundle: Path
     sha256: Mapping[str, str]
+    also: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Model:
-    """A cascade of two networks. `stages` holds "locate" and "segment"."""
+    """A model of any kind. `stages` holds "locate" and "segment" for our cascade, "all" for one folder, and nothing for
+    a tool that keeps its weights itself."""
 
     name: str
     title: str
@@ -44,12 +63,20 @@ class Model:
     licence: str
     trained_on: tuple[str, ...]
     stages: Mapping[str, Stage]
+    kind: Kind = Kind.CASCADE
 
     @property
     def sha256(self) -> str:
-        """One hash for the whole cascade: over the hashes of its weight files in order of stage and name."""
+        """One hash for the whole model: over the hashes of its files in order of stage and name; for a tool that keeps
+        its weights itself over its name and version."""
         lines = [f"{s}/{f}:{h}" for s, stage in sorted(self.stages.items()) for f, h in sorted(stage.sha256.items())]
+        lines = lines or [f"{self.name} {self.version}"]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What a segmentation says of its model."""
+        return {"name": self.name, "sha256": self.sha256}
 
 
 @dataclass(frozen=True)
@@ -60,6 +87,7 @@ class StageSettings:
     spacing_mm: float
     window: tuple[int, int, int]
     overlap: float
+    intensity: str = HOUNSFIELD
 
     @property
     def n_classes(self) -> int:
@@ -91,43 +119,77 @@ def models_folder() -> Path:
     )
 
 
+def user_folder() -> Path:
+    """Where pulled and imported models lie, a folder each: $LIVERPLAN_MODELS, or the user's data folder."""
+    told = os.environ.get("LIVERPLAN_MODELS")
+    if told:
+        return Path(told)
+    import platformdirs
+
+    return platformdirs.user_data_path("liverplan", appauthor=False) / "models"
+
+
 def available_models(folder: Path | None = None) -> tuple[Model, ...]:
-    """The models of a folder (default: the shipped ones), the default model first. Raises ModelError."""
-    folder = folder or models_folder()
+    """The models of a folder, the default model first; without a folder the shipped ones and the user's own.
+
+    Raises ModelError.
+    """
+    if folder is None:
+        return (*available_models(models_folder()), *user_models())
     raw = _read_registry(folder / REGISTRY)
     try:
         models = [_model(folder, name, entry) for name, entry in raw["models"].items()]
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise _bad_registry(folder / REGISTRY, f"an entry without {error}") from error
     return tuple(sorted(models, key=lambda m: (m.name != DEFAULT_MODEL, m.name)))
 
 
+def user_models() -> tuple[Model, ...]:
+    """What was pulled and imported, by name. Raises ModelError."""
+    registries = sorted(user_folder().glob(f"[!.]*/{REGISTRY}"))
+    return tuple(model for path in registries for model in available_models(path.parent))
+
+
 def find_model(model: str | Path | None = None) -> Model:
-    """A shipped model by name, the default one, or the model of a folder with a registry. Raises ModelError."""
+    """A shipped or installed model by name, the default one, or what a folder holds. Raises ModelError."""
     if model is not None and (Path(model) / REGISTRY).is_file():
         return available_models(Path(model))[0]
-    shipped = available_models()
+    known = available_models()
     wanted = DEFAULT_MODEL if model is None else str(model)
-    for candidate in shipped:
+    for candidate in known:
         if candidate.name == wanted:
             return candidate
+    from liverplan.segmentation.foreign import foreign_model
+
+    foreign = foreign_model(wanted)
+    if foreign is not None:
+        return foreign
     raise ModelError(
         "there is no such model",
         got=str(model),
-        wanted=f"one of {', '.join(m.name for m in shipped)}, or a folder with a {REGISTRY}",
+        wanted=f"one of {', '.join(m.name for m in known)}, totalsegmentator, or a folder with a {REGISTRY}, a MONAI "
+        "bundle, an nnU-Net v2 model or masks",
         do="See `liverplan models list`.",
     )
 
 
-def read_settings(stage: Stage) -> StageSettings:
-    """A stage's settings, once its files are known to be the published ones. Raises ModelError when they are not."""
+def verify(stage: Stage) -> None:
+    """Raise ModelError unless every file that the registry lists for a stage is there and the published one."""
     for name, digest in stage.sha256.items():
         _require_file(stage.bundle / name, digest)
+
+
+def read_settings(stage: Stage) -> StageSettings:
+    """A stage's settings, once its files are known to be the published ones. Raises ModelError when they are not."""
+    verify(stage)
     raw = _read_json(stage.bundle / "configs" / "inference.json")
     try:
         spec = NetworkSpec.from_definition(raw["network_def"])
         i, j, k = (int(n) for n in raw["window"])
-        return StageSettings(spec, float(raw["spacing_mm"]), (i, j, k), float(raw["overlap"]))
+        intensity = str(raw.get("intensity", HOUNSFIELD))
+        if intensity not in FORMATS.values():
+            raise ValueError(f"intensity {intensity!r}")
+        return StageSettings(spec, float(raw["spacing_mm"]), (i, j, k), float(raw["overlap"]), intensity)
     except (KeyError, TypeError, ValueError) as error:
         raise _bad_bundle(stage.bundle, str(error)) from error
 
@@ -200,12 +262,10 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _model(folder: Path, name: str, entry: Mapping[str, Any]) -> Model:
-    stages = {
-        stage: Stage(folder / str(value["bundle"]), {str(k): str(v) for k, v in value["sha256"].items()})
-        for stage, value in entry["stages"].items()
-    }
-    if set(stages) != {"locate", "segment"}:
-        raise KeyError("the stages locate and segment")
+    kind = Kind(entry.get("kind", Kind.CASCADE.value))
+    stages = {stage: _stage(folder, value) for stage, value in entry["stages"].items()}
+    if set(stages) != ({"locate", "segment"} if kind is Kind.CASCADE else {"all"}):
+        raise KeyError("the stages locate and segment, or all")
     return Model(
         name,
         str(entry["title"]),
@@ -214,7 +274,24 @@ def _model(folder: Path, name: str, entry: Mapping[str, Any]) -> Model:
         str(entry["licence"]),
         tuple(str(t) for t in entry["trained_on"]),
         stages,
+        kind,
     )
+
+
+def _stage(folder: Path, entry: Mapping[str, Any]) -> Stage:
+    bundle = _inside(str(entry["bundle"]))
+    files, also = ({_inside(str(k)): str(v) for k, v in entry.get(table, {}).items()} for table in ("sha256", "also"))
+    if not files:
+        raise KeyError("files and their sha256")
+    return Stage(folder / bundle, files, also)
+
+
+def _inside(name: str) -> str:
+    """A relative path that stays in its folder. Raises ValueError: a registry may come from anywhere."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or name in ("", "."):
+        raise ValueError(f"a path inside the models folder, but {name!r}")
+    return name
 
 
 def _bad_registry(path: Path, got: str) -> ModelError:

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from liverplan.training import anatomies as t
 
 if TYPE_CHECKING:
-    from liverplan.training.synthesis import FloatVolume, Lesion
+    from liverplan.segmentation.intensity import FloatVolume
+    from liverplan.training.synthesis import Lesion
 
 AIR_HU = -1000.0
 
@@ -33,7 +34,7 @@ _ENHANCED: dict[int, tuple[tuple[float, float], ...]] = {
     t.LESION: ((66, 17), (58, 15), (40, 9), (74, 16)),
     t.ADRENALS: ((80, 15), (80, 20), (25, 12), (60, 15)),
 }
-_SAME_AS = {
+SAME_AS = {
     t.KIDNEY_L: t.KIDNEY_R,
     t.PORTAL_IN: t.PORTAL,
     t.VEIN: t.PORTAL,
@@ -77,7 +78,7 @@ def draw_look(rng: np.random.Generator) -> Look:
         table[value] = rng.normal(*columns[column])
     if phase == "random":
         table = _any_contrast(table, rng)
-    for value, other in _SAME_AS.items():
+    for value, other in SAME_AS.items():
         table[value] = table[other] + rng.normal(0, 3)
     if phase == "portal":
         _keep_order(table, rng)

@@ -31,8 +31,8 @@ class FolderData:
 class TrainingConfig:
     """A training run. Keys of the file are the names here; unknown keys are refused.
 
-    stage: "locate" or "segment". patch: voxels. steps: the end of the schedule. minutes: it ends after this
-    much training time at the latest (None: no limit). real_share: share of samples cut from real scans.
+    stage: "locate" or "segment". modality: "CT" or "MR". patch: voxels. steps: the end of the schedule. minutes: it
+    ends after this much training time at the latest (None: no limit). real_share: share of samples cut from real scans.
     precision: "fp32", or "bf16" for mixed precision (weights and loss stay float32).
     data: scans of your own (None: synthesis only). patience: stop after so many validations without a better score.
     """
@@ -56,6 +56,7 @@ class TrainingConfig:
     validate_every: int = 100
     threads: int = 1
     precision: str = "fp32"
+    modality: str = "CT"
     data: FolderData | None = None
     patience: int | None = None
 
@@ -74,7 +75,7 @@ def read_config(path: Path) -> TrainingConfig:
     values = _values(path, raw, TrainingConfig)
     if "data" in values:
         values["data"] = _data(path, values["data"])
-    if text := [k for k, v in values.items() if isinstance(v, str) and k not in ("stage", "precision")]:
+    if text := [k for k, v in values.items() if isinstance(v, str) and k not in ("stage", "precision", "modality")]:
         raise _refused(path, f"text for {', '.join(text)} (in YAML a number like 2e-3 is written 2.0e-3)")
     try:
         config = TrainingConfig(**values)
@@ -82,6 +83,10 @@ def read_config(path: Path) -> TrainingConfig:
         raise _refused(path, str(error)) from error
     if config.stage not in ("locate", "segment"):
         raise _refused(path, f"stage {config.stage!r}")
+    if config.modality not in ("CT", "MR"):
+        raise _refused(path, f"modality {config.modality!r}")
+    if config.precision not in ("fp32", "bf16"):
+        raise _refused(path, f"precision {config.precision!r}")
     if len(config.patch) != 3 or any(n % config.network.multiple for n in config.patch):
         raise _refused(path, f"patch {config.patch}, not three multiples of {config.network.multiple}")
     return config

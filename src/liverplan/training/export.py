@@ -10,11 +10,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import tomli_w
 import torch
 
 from liverplan import __version__
-from liverplan.segmentation.cascade import HU_WINDOW
-from liverplan.segmentation.models import DEFAULT_MODEL, REGISTRY, file_sha256
+from liverplan.segmentation.intensity import FORMATS, monai_transform
+from liverplan.segmentation.models import MODEL_OF, REGISTRY, file_sha256
 from liverplan.training.config import TrainingConfig
 from liverplan.training.loop import save_atomically
 
@@ -35,6 +36,11 @@ TRAINED_ON = (
     "synthetic vessels, lesions and image appearance",
 )
 LICENCE = "research use only; see docs/README.md of the bundles for the licences of the training data"
+_CHANNEL = {"CT": "CT in Hounsfield units", "MR": "MR signal, any sequence"}
+_MODEL_TITLES = {
+    "CT": "CT: liver, lesions, portal vein, hepatic veins, vena cava (research preview)",
+    "MR": "MR: liver (research preview)",
+}
 SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
 WINDOW = (96, 96, 96)
 OVERLAP = 0.25
@@ -51,7 +57,7 @@ def write_bundle(
 
     trained_on: the data, a phrase each. licence: what the registry says of the whole folder.
     """
-    bundle = models / BUNDLES[config.stage]
+    bundle = models / bundle_name(config.stage, config.modality)
     for folder in ("configs", "models", "docs"):
         (bundle / folder).mkdir(parents=True, exist_ok=True)
     half = {name: tensor.detach().cpu().half() for name, tensor in weights.items()}
@@ -59,33 +65,43 @@ def write_bundle(
     _write_json(bundle / "configs" / "inference.json", inference(config))
     _write_json(bundle / "configs" / "metadata.json", metadata(config, trained_on))
     write_text(bundle / "configs" / "logging.conf", _LOGGING)
-    register(config.stage, bundle, models, trained_on, licence)
+    register(config.stage, bundle, models, trained_on, licence, config.modality)
     return bundle
 
 
+def bundle_name(stage: str, modality: str = "CT") -> str:
+    """The folder of a stage's bundle: `BUNDLES` for CT, the same with the modality in it for others."""
+    return BUNDLES[stage] if modality == "CT" else f"liverplan_{modality.lower()}_{stage}_segmentation"
+
+
 def register(
-    stage: str, bundle: Path, models: Path, trained_on: Sequence[str] = TRAINED_ON, licence: str = LICENCE
+    stage: str,
+    bundle: Path,
+    models: Path,
+    trained_on: Sequence[str] = TRAINED_ON,
+    licence: str = LICENCE,
+    modality: str = "CT",
 ) -> None:
-    """Write the sha256 of the bundle's files into the registry; other stages stay as they are."""
+    """Write the sha256 of the bundle's files into the registry; other stages and other models stay as they are."""
     path = models / REGISTRY
     old: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    stages: dict[str, Any] = old.get("models", {}).get(DEFAULT_MODEL, {}).get("stages", {})
+    entries: dict[str, Any] = old.get("models", {})
+    name = MODEL_OF[modality]
     files = ("models/model.pt", "configs/inference.json")
-    stages[stage] = {"bundle": bundle.name, "sha256": {name: file_sha256(bundle / name) for name in files}}
-    lines = [
-        "# Models of this folder. Weights load only when their sha256 is the one written here.",
-        f"[models.{DEFAULT_MODEL}]",
-        f"title = {json.dumps('CT: liver, lesions, portal vein, hepatic veins, vena cava (research preview)')}",
-        f"version = {json.dumps(__version__)}",
-        'modality = "CT"',
-        f"licence = {json.dumps(licence)}",
-        f"trained_on = {json.dumps(list(trained_on))}",
-    ]
-    for name, entry in sorted(stages.items()):
-        lines += ["", f"[models.{DEFAULT_MODEL}.stages.{name}]", f"bundle = {json.dumps(entry['bundle'])}"]
-        lines += [f"[models.{DEFAULT_MODEL}.stages.{name}.sha256]"]
-        lines += [f"{json.dumps(file)} = {json.dumps(digest)}" for file, digest in sorted(entry["sha256"].items())]
-    write_text(path, "\n".join(lines) + "\n")
+    kept = entries.get(name, {})
+    stages = {**kept.get("stages", {})}
+    stages[stage] = {"bundle": bundle.name, "sha256": {file: file_sha256(bundle / file) for file in files}}
+    entries[name] = {
+        **kept,
+        "title": _MODEL_TITLES[modality],
+        "version": __version__,
+        "modality": modality,
+        "licence": licence,
+        "trained_on": list(trained_on),
+        "stages": dict(sorted(stages.items())),
+    }
+    text = "# Models of this folder. Weights load only when their sha256 is the one written here.\n"
+    write_text(path, text + tomli_w.dumps({**old, "models": entries}))
 
 
 def inference(config: TrainingConfig) -> dict[str, Any]:
@@ -97,6 +113,7 @@ def inference(config: TrainingConfig) -> dict[str, Any]:
         "output_dir": "$@bundle_root + '/eval'",
         "data_list": "$[{'image': path} for path in sorted(glob.glob(os.path.join(@dataset_dir, '*.nii.gz')))]",
         "device": "$torch.device('cuda' if torch.cuda.is_available() else 'cpu')",
+        "intensity": FORMATS[config.modality],
         "spacing_mm": config.spacing_mm,
         "window": list(WINDOW),
         "overlap": OVERLAP,
@@ -143,15 +160,7 @@ def _preprocessing(config: TrainingConfig) -> list[dict[str, Any]]:
         {"_target_": "EnsureChannelFirstd", "keys": "image"},
         {"_target_": "Orientationd", "keys": "image", "axcodes": "LPS"},
         {"_target_": "Spacingd", "keys": "image", "pixdim": [config.spacing_mm] * 3, "mode": "bilinear"},
-        {
-            "_target_": "ScaleIntensityRanged",
-            "keys": "image",
-            "a_min": HU_WINDOW[0],
-            "a_max": HU_WINDOW[1],
-            "b_min": -1.0,
-            "b_max": 1.0,
-            "clip": True,
-        },
+        monai_transform(FORMATS[config.modality]),
         {"_target_": "EnsureTyped", "keys": "image"},
     ]
 
@@ -196,7 +205,7 @@ def metadata(config: TrainingConfig, trained_on: Sequence[str] = TRAINED_ON) -> 
         "copyright": "The liverplan authors",
         "data_source": "; ".join(trained_on),
         "data_type": "nibabel",
-        "image_classes": "one channel, CT in Hounsfield units",
+        "image_classes": "one channel, " + _CHANNEL[config.modality],
         "label_classes": "one channel, " + ", ".join(f"{n} {name}" for n, name in enumerate(names)),
         "pred_classes": f"{len(names)} channels, one per class",
         "eval_metrics": {},
@@ -206,8 +215,8 @@ def metadata(config: TrainingConfig, trained_on: Sequence[str] = TRAINED_ON) -> 
             "inputs": {
                 "image": {
                     "type": "image",
-                    "format": "hounsfield",
-                    "modality": "CT",
+                    "format": "hounsfield" if config.modality == "CT" else "magnitude",
+                    "modality": config.modality,
                     "num_channels": 1,
                     "spatial_shape": list(WINDOW),
                     "dtype": "float32",

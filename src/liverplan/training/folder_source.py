@@ -12,7 +12,8 @@ import torch
 
 from liverplan.anatomy import Structure
 from liverplan.errors import InputError
-from liverplan.segmentation.cascade import MARGIN_MM, scaled
+from liverplan.segmentation.cascade import MARGIN_MM
+from liverplan.segmentation.intensity import scaled
 from liverplan.segmentation.windows import class_scores, labels_of
 from liverplan.training.anatomies import LabelArray
 from liverplan.training.config import TrainingConfig

@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from liverplan.segmentation.cascade import scaled
+from liverplan.segmentation.intensity import FloatVolume, scaled
 from liverplan.training import losses
 from liverplan.training.anatomies import LabelArray, read_canonical
-from liverplan.training.synthesis import FloatVolume, Patch, Recipe, patch_centre, rotation, smooth_noise
+from liverplan.training.synthesis import Patch, Recipe, patch_centre, rotation, smooth_noise
 
 LITS117_SPACING_MM = 1.4
 """Not known: chosen so that the crop's liver has an ordinary volume. Appearance only, nothing is measured on it."""

@@ -47,11 +47,10 @@ class SampleSource:
 
     @property
     def recipe(self) -> Recipe:
+        patch, spacing_mm, modality = self.config.patch, self.config.spacing_mm, self.config.modality
         if self.config.stage == "locate":
-            return Recipe(self.config.patch, self.config.spacing_mm, LOCATE_CLASSES, drawn_vessels=True)
-        return Recipe(
-            self.config.patch, self.config.spacing_mm, SEGMENT_CLASSES, 0.85, max_lesions=5, deformation_mm=5.0
-        )
+            return Recipe(patch, spacing_mm, LOCATE_CLASSES, drawn_vessels=True, modality=modality)
+        return Recipe(patch, spacing_mm, SEGMENT_CLASSES, 0.85, max_lesions=5, deformation_mm=5.0, modality=modality)
 
     def draw(self, number: int) -> Patch:
         """The sample with this number."""
@@ -62,7 +61,9 @@ class SampleSource:
 
 
 def _scans(config: TrainingConfig, bank: Path, data: Path) -> list[RealScan]:
-    """Real scans, and for the structures also the project's own phantoms."""
+    """Real scans, and for the structures also the project's own phantoms; all of them CT."""
+    if config.modality != "CT":
+        return []
     phantoms = read_phantoms(bank, config.spacing_mm) if config.stage == "segment" else []
     return read_real_scans(data, config.stage, config.spacing_mm) + phantoms
 

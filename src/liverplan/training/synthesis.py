@@ -1,4 +1,4 @@
-"""CT patches painted from label maps: geometry, tissue, lesions, blur, slices and noise, new for every sample.
+"""CT and MR patches painted from label maps: geometry, tissue, lesions, blur, slices and noise, new for every sample.
 
 The idea is SynthSeg's (Billot et al., Med Image Anal 2023;86:102789): labels are real, appearance is drawn. Attenuation
 by phase follows the shared clinical reference 4.1. Everything is drawn from the generator that is passed in.
@@ -12,14 +12,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from liverplan.segmentation.cascade import scaled
+from liverplan.segmentation.intensity import FloatVolume, scaled, scaled_signal
 from liverplan.training import anatomies as tissue
 from liverplan.training.anatomies import N_TISSUES, LabelArray
 from liverplan.training.appearance import AIR_HU, draw_look, paint
+from liverplan.training.appearance_mr import THICKNESS_MM, draw_mr_look, received
 from liverplan.training.losses import EITHER_VEIN
 from liverplan.training.mimics import with_mimics
-
-FloatVolume = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,7 @@ class Recipe:
     max_lesions: int = 4
     deformation_mm: float = 6.0
     drawn_vessels: bool = False
+    modality: str = "CT"
 
 
 def draw_patch(labels: LabelArray, recipe: Recipe, rng: np.random.Generator) -> Patch:
@@ -48,12 +48,25 @@ def draw_patch(labels: LabelArray, recipe: Recipe, rng: np.random.Generator) -> 
     moved = _moved(labels, recipe, rng)
     moved = _field_of_view(moved, rng)
     moved = with_mimics(moved, recipe.spacing_mm, rng)
-    look = draw_look(rng)
+    look = draw_mr_look(rng) if recipe.modality == "MR" else draw_look(rng)
     moved, lesions = add_lesions(moved, recipe, rng)
-    hounsfield = paint(moved, lesions, look, recipe.spacing_mm, recipe.drawn_vessels, rng)
-    hounsfield = scanned(hounsfield, recipe.spacing_mm, rng)
-    hounsfield[moved == tissue.EDGE] = AIR_HU
-    return Patch(scaled(hounsfield), recipe.classes[moved])
+    painted = paint(moved, lesions, look, recipe.spacing_mm, recipe.drawn_vessels, rng)
+    image = _as_mr(painted, moved, recipe, rng) if recipe.modality == "MR" else _as_ct(painted, moved, recipe, rng)
+    return Patch(image, recipe.classes[moved])
+
+
+def _as_ct(painted: FloatVolume, labels: LabelArray, recipe: Recipe, rng: np.random.Generator) -> FloatVolume:
+    hounsfield = scanned(painted, recipe.spacing_mm, rng)
+    hounsfield[labels == tissue.EDGE] = AIR_HU
+    return scaled(hounsfield)
+
+
+def _as_mr(painted: FloatVolume, labels: LabelArray, recipe: Recipe, rng: np.random.Generator) -> FloatVolume:
+    """Uneven sensitivity, thicker slices, noise that is never negative; the end of the scan is dark."""
+    bias = smooth_noise(recipe.shape, 120.0 / recipe.spacing_mm, rng)
+    signal = np.abs(scanned(received(painted, bias), recipe.spacing_mm, rng, float(rng.choice(THICKNESS_MM))))
+    signal[labels == tissue.EDGE] = 0.0
+    return scaled_signal(signal, (rng.uniform(0.0, 3.0), rng.uniform(97.0, 99.9)))
 
 
 # Geometry
@@ -181,11 +194,17 @@ def _lesion(
 # The scanner
 
 
-def scanned(hounsfield: FloatVolume, spacing_mm: float, rng: np.random.Generator) -> FloatVolume:
-    """Blur, slice thickness, reconstruction noise: what a scan resampled to `spacing_mm` shows of the object."""
+def scanned(
+    hounsfield: FloatVolume, spacing_mm: float, rng: np.random.Generator, thickness_mm: float | None = None
+) -> FloatVolume:
+    """Blur, slice thickness, reconstruction noise: what a scan resampled to `spacing_mm` shows of the object.
+
+    thickness_mm: of a slice; drawn as for CT when None.
+    """
     in_plane = rng.uniform(0.3, 0.65) * (1.5 / spacing_mm) ** 0.5
     image = ndimage.gaussian_filter1d(ndimage.gaussian_filter1d(hounsfield, in_plane, 0), in_plane, 1)
-    thickness_mm = float(rng.choice([1.0, 1.5, 2.0, 2.5, 3.0, 5.0], p=[0.2, 0.15, 0.15, 0.15, 0.1, 0.25]))
+    if thickness_mm is None:
+        thickness_mm = float(rng.choice([1.0, 1.5, 2.0, 2.5, 3.0, 5.0], p=[0.2, 0.15, 0.15, 0.15, 0.1, 0.25]))
     step = max(thickness_mm / spacing_mm, 1.0)
     slices, back = _slice_operators(image.shape[2], step, rng)
     image = image @ slices.T

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from liverplan.segmentation.cascade import scaled
+from liverplan.segmentation.intensity import HU_WINDOW, scaled, scaled_signal
 from liverplan.segmentation.windows import class_scores, labels_of
 from liverplan.training.config import TrainingConfig
 from liverplan.training.loop import Validate
@@ -21,16 +21,20 @@ _SYNTHETIC = 12
 
 
 def validator(config: TrainingConfig, source: SampleSource, data: Path) -> Validate:
-    """A function of the network: Dice of the real liver and per class on synthetic patches, and a score."""
+    """A function of the network: Dice of the real liver and per class on synthetic patches, and a score.
+
+    No MR may choose weights here: for MR the real CT is shown as if it were one.
+    """
     image, liver = read_validation(data, config.spacing_mm)
     if config.stage == "segment":
         margin = round(15 / config.spacing_mm)
         box = bounding_box(liver, (margin, margin, margin))
         image, liver = image[box], liver[box]
+    shown = scaled(image) if config.modality == "CT" else scaled_signal(np.maximum(image - HU_WINDOW[0], 0.0))
     held = [source.draw(10**9 + n) for n in range(_SYNTHETIC)] if config.stage == "segment" else []
 
     def validate(network: torch.nn.Module) -> dict[str, float]:
-        guess = labels_of(class_scores(network, scaled(image), config.patch, 0.25))
+        guess = labels_of(class_scores(network, shown, config.patch, 0.25))
         found = np.isin(guess, (1, 2, 3, 4))
         scores = {"lits0_liver": dice(found, liver)}
         for code in range(1, config.n_classes):
