@@ -174,13 +174,14 @@ def plan(
         cells = liver_cells(liver, lesion_map.labels, grid)
         distance_mm = lesion_distances_mm(cells, lesion_map.lesions)
         trees = {structure: tree.result() for structure, tree in tracing.items()}
-    clock.stage(0.35, "quality")
-    quality = assess(image, masks, whole_map, trees)
-    clock.stage(0.45, "loss field")
+    clock.stage(0.35, "quality and loss field")
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        assessing = pool.submit(assess, image, masks, whole_map, trees)
+        portal, hepatic = trees.get(Structure.PORTAL_VEIN), trees.get(Structure.HEPATIC_VEINS)
+        field = loss_field(cells, lesion_map.lesions, portal, hepatic, grid, error, distance_mm)
+        names, estimate = _named(field)
+        quality = assessing.result()
     image, masks = inner, inner_masks
-    portal, hepatic = trees.get(Structure.PORTAL_VEIN), trees.get(Structure.HEPATIC_VEINS)
-    field = loss_field(cells, lesion_map.lesions, portal, hepatic, grid, error, distance_mm)
-    names, estimate = _named(field)
     # One memory order for all that resections compare: mixed orders cost ten times as much.
     work = Workspace(
         grid,
@@ -195,7 +196,9 @@ def plan(
     curve = margin_curve(field, CURVE_MM)
     clock.stage(0.65, "clearances")
     walls = walls_of(masks)
-    vessels = {lesion.id: vessel_findings(lesion, walls, trees, error) for lesion in lesion_map}
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        found = pool.map(lambda lesion: vessel_findings(lesion, walls, trees, error), lesion_map)
+        vessels = {lesion.id: vessel for lesion, vessel in zip(lesion_map, found, strict=True)}
     clock.stage(0.7, "resections")
     limits = protocol.limits
     wanted_mm = limits.wide_margin_mm if wishes.margin_mm is None else wishes.margin_mm

@@ -7,6 +7,7 @@ the share of the liver that hangs on each side of it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -104,14 +105,20 @@ class Served:
         seed = np.zeros(len(self.tree.parent), dtype=bool)
         seed[start] = True
         nodes = downstream(self.tree, seed)
-        mine = nodes[self.node]
-        points, volume = self.points_lps_mm[mine], self.volume_ml[mine]
         course = self.tree.points_lps_mm[nodes].mean(axis=0)
-        if volume.sum() <= 0:
+        volume_ml, far_ml, moment = (part[nodes].sum(axis=0) for part in self._by_node)
+        if volume_ml <= 0:
             return Limb(start, nodes, 0.0, course, course, 1.0)
-        off = np.linalg.norm(points - self.tree.points_lps_mm[self.node[mine]], axis=1)
-        far = float(volume[off > FAR_MM].sum() / volume.sum())
-        return Limb(start, nodes, float(self.share[start]), np.average(points, axis=0, weights=volume), course, far)
+        return Limb(start, nodes, float(self.share[start]), moment / volume_ml, course, float(far_ml / volume_ml))
+
+    @cached_property
+    def _by_node(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Of the tissue at each node: mL (nodes,), mL that lies far from it (nodes,), mL times place (nodes, 3)."""
+        count = len(self.tree.parent)
+        off = np.linalg.norm(self.points_lps_mm - self.tree.points_lps_mm[self.node], axis=1)
+        volume, far = (np.bincount(self.node, ml, count) for ml in (self.volume_ml, self.volume_ml * (off > FAR_MM)))
+        moment = [np.bincount(self.node, self.volume_ml * axis, count) for axis in self.points_lps_mm.T]
+        return np.asarray(volume, float), np.asarray(far, float), np.stack(moment, axis=1).astype(float)
 
     def fork(self, start: int, least_share: float, together_mm: float = 0.0) -> Fork:
         """Down from `start` to where two or more limbs part that each serve at least `least_share` of the liver.
