@@ -110,8 +110,8 @@ def hostile() -> dict[str, Any]:
 
 def test_the_first_page_answers() -> None:
     first, report = pages(pdf())[0], example_case.report()
-    order = ["Undetermined", "The 7 mm limit lies inside", "Limited by the", "Lesions", "Best resection", "Wedges"]
-    order += ["Trial criteria: NCT06934018", "What is missing", "Quality gates"]
+    order = ["Undetermined", "The 7 mm limit lies inside", "Limited by the", "What no resection can exceed", "Lesions"]
+    order += ["Best plan, as measured", "Wedges", "Trial criteria: NCT06934018", "What is missing", "Quality gates"]
     places = [first.index(word) for word in order]
     assert places == sorted(places)
     x, y, z = report["lesions"][1]["limiting"]["witness_lps_mm"][1]
@@ -212,7 +212,7 @@ def test_undetermined_is_never_a_number() -> None:
     text = " ".join(found)
     assert 2 <= len(found) <= 4
     assert "not assessable: portal and hepatic veins are not segmented" in found[0]
-    assert "Functional remnant at 7 mm, the most that any resection leaves not assessable" in found[0]
+    assert "Functional remnant if 7 mm is taken not assessable" in found[0]
     assert "functional: not assessable" in text
     assert "absent; what depends on it is undetermined" in text
     assert "No resection was measured for this case" in text

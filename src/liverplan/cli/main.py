@@ -17,6 +17,7 @@ VERBS: tuple[str, ...] = (
     "segment",
     "eligibility",
     "report",
+    "render",
     "phantom",
     "train",
     "evaluate",

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from liverplan.report import wording
 from liverplan.report.wording import NBSP
 
 AT_LEAST = "\N{GREATER-THAN OR EQUAL TO}"
+WORST = 2
+"""Quality checks that the answer names in words; the rest is counted."""
+_GRAVE = ("structure_", "masks", "tree_")
+"""Checks whose warning bears on every number, the gravest first, before those that widen intervals."""
 
 
 def answer(report: Mapping[str, Any]) -> dict[str, Any]:
@@ -18,6 +22,8 @@ def answer(report: Mapping[str, Any]) -> dict[str, Any]:
     row = next((row for row in report["margin_curve"] if wanted is not None and row["margin_mm"] == wanted), None)
     return {
         "title": wide_margin(report),
+        "question": image_question(report),
+        "trial_question": trial_question(report),
         "margin_mm": wanted,
         "verdict": wording.FEASIBILITY[case["wide_margin"]],
         "sentence": verdict_sentence(report),
@@ -27,6 +33,45 @@ def answer(report: Mapping[str, Any]) -> dict[str, Any]:
         "geometric": _flr(row, "geometric_flr"),
         "row": row,
     }
+
+
+def image_question(report: Mapping[str, Any]) -> str:
+    """What the verdict on the image answers."""
+    lesions = len(report["lesions"])
+    around = "the lesion" if lesions == 1 else "every lesion"
+    limits = report.get("limits")
+    size = "a wide margin" if limits is None else f"a margin of {AT_LEAST}{NBSP}{limits['wide_margin_mm']:g}{NBSP}mm"
+    return f"The image: can {size} around {around} be reached?"
+
+
+def trial_question(report: Mapping[str, Any]) -> str:
+    """What the verdict on the criteria answers."""
+    return f"The trial: does the patient meet the criteria of {report['eligibility']['protocol']}?"
+
+
+def raised_checks(checks: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Quality checks that did not pass, the gravest first: failed, then about the masks, then the rest."""
+
+    def order(check: Mapping[str, Any]) -> tuple[bool, int]:
+        grave = (n for n, start in enumerate(_GRAVE) if str(check["check"]).startswith(start))
+        return check["status"] != "fail", next(grave, len(_GRAVE))
+
+    return sorted((check for check in checks if check["status"] != "ok"), key=order)
+
+
+def quality(checks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The quality checks for the first page: how many raised something, and the gravest in words."""
+    raised = raised_checks(checks)
+    failed = [check for check in raised if check["status"] == "fail"]
+    shown = failed if len(failed) > WORST else raised[:WORST]
+    if not checks:
+        told = "no check was recorded; treat every number with care."
+    elif not raised:
+        told = f"all {len(checks)} checks passed."
+    else:
+        more = ", among them" if len(raised) > len(shown) else ""
+        told = f"{len(raised)} of {len(checks)} checks raised something{more}:"
+    return {"sentence": told, "shown": shown, "failed": bool(failed)}
 
 
 def wide_margin(report: Mapping[str, Any]) -> str:

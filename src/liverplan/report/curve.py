@@ -170,12 +170,15 @@ def _limits(plot: _Plot, limits: Mapping[str, Any]) -> Iterable[Shape]:
 
 
 def _bound(plot: _Plot, bound: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Iterable[Shape]:
+    if float(bound["low"]) > plot.largest_mm:
+        words = f"M_up {number(float(bound['value']), 1)} mm, beyond this axis \N{RIGHTWARDS ARROW}"
+        yield _name(plot.x(plot.largest_mm) - 6, plot.y(NAME_PERCENTS[0]), words, BOUND, "end")
+        return
     low, value, high = (plot.x(float(bound[key])) for key in ("low", "value", "high"))
     right, floor = low + max(high - low, 0.5), HEIGHT - BOTTOM
     yield Area(((low, TOP), (right, TOP), (right, floor), (low, floor)), BOUND, 0.10)
     yield Line(((value, TOP), (value, plot.y(0))), BOUND, 1.8)
-    beyond = "\N{GREATER-THAN OR EQUAL TO} " if float(bound["value"]) >= plot.largest_mm else ""
-    words = f"M_up {beyond}{number(float(bound['value']), 1)} mm"
+    words = f"M_up {number(float(bound['value']), 1)} mm"
     at_the_right = value > plot.x(0.75 * plot.largest_mm)
     x = min(low, value) - 6 if at_the_right else max(high, value) + 6
     nearby = [row for row in rows if abs(float(row["margin_mm"]) - float(bound["value"])) <= NAME_MM]

@@ -118,12 +118,17 @@ class Canvas:
         """No tag is put over this place."""
         self._taken.append((centre[0] - radius, centre[1] - radius, centre[0] + radius, centre[1] + radius))
 
-    def save(self, path: Path) -> None:
-        """Write a PNG of at most 150 kB: fewer colours first, then fewer pixels."""
+    def save(self, path: Path, most_bytes: int | None = MAX_PNG_BYTES) -> None:
+        """Write a PNG of at most `most_bytes`: fewer colours first, then fewer pixels; all of both for None."""
         finished = self._image.resize(self.size, Image.Resampling.LANCZOS)
+        if most_bytes is None:
+            buffer = io.BytesIO()
+            finished.save(buffer, format="PNG")
+            write_bytes_atomic(path, buffer.getvalue())
+            return
         for colours, share in ((256, 1.0), (128, 1.0), (96, 0.9), (64, 0.8), (48, 0.7), (32, 0.6)):
             data = _png(finished, self._palette, colours, share)
-            if len(data) <= MAX_PNG_BYTES:
+            if len(data) <= most_bytes:
                 break
         write_bytes_atomic(path, data)
 

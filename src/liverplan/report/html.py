@@ -12,16 +12,21 @@ import jinja2
 from liverplan.anatomy import Structure
 from liverplan.io.folder import write_text_atomic
 from liverplan.report import criteria, wording
-from liverplan.report.answer import answer, best_resection, least_margin
+from liverplan.report.answer import answer, best_resection, least_margin, quality
 from liverplan.report.clinical import clinical_view
 from liverplan.report.curve import curve_svg
 from liverplan.report.figures import CUT_RGB, FOLDER, SHELL_RGB, SPECIMEN_RGB, WITNESS_RGB, Figure, read_index
+from liverplan.report.interactive import MOST_BYTES, interactive, read_data
 from liverplan.report.load import refused
 from liverplan.report.methods import facts, methods, read_run
 
 FILE = "report.html"
 CURVE_ROWS_MM = (0, 1, 3, 5, 7, 10, 15, 20)
 """Margins of the curve's table; the protocol's own margin is added when it is another."""
+TEXT_BYTES = 1_500_000
+"""Set aside for words and tables; a case with 30 lesions and 8 resections writes 0.4 MB of them."""
+PICTURE_BYTES = 10_000_000
+"""Of the page, for its pictures: about 90 of them."""
 
 
 def write_html(out_dir: Path, report: Mapping[str, Any]) -> Path:
@@ -34,7 +39,7 @@ def write_html(out_dir: Path, report: Mapping[str, Any]) -> Path:
     images = {figure.file: (out_dir / FOLDER / figure.file).read_bytes() for figure in figures}
     path = out_dir / FILE
     try:
-        page = render_html(report, figures, images, read_run(out_dir))
+        page = render_html(report, figures, images, read_run(out_dir), read_data(out_dir))
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, jinja2.UndefinedError) as error:
         raise refused(out_dir / "report.json", f"{type(error).__name__}: {error}") from error
     # Half a letter, which JSON allows, is no text.
@@ -47,10 +52,20 @@ def render_html(
     figures: Sequence[Figure],
     images: Mapping[str, bytes],
     run: Mapping[str, Any] | None = None,
+    data: Mapping[str, str] | None = None,
 ) -> str:
-    """The page as text. figures: what to show; images: their PNG bytes by file name; run: run.json, where it is."""
+    """The page as text. figures: what to show; images: their PNG bytes by file name; run: run.json, where it is.
+
+    data: what of OUT/figures makes the page interactive, by file name; see `interactive.read_data`.
+    """
     template = _environment().get_template("report.html.j2")
+    kept = _fitting(figures, images)
+    left_out, figures = [f.file for f in figures if f not in kept], kept
+    png = {f.file: _data_uri(images[f.file]) for f in figures}
+    room = MOST_BYTES - TEXT_BYTES - sum(map(len, png.values()))
     return template.render(
+        live=interactive(report, data or {}, room),
+        left_out=left_out,
         r=report,
         words=wording,
         limits=report.get("limits"),
@@ -59,7 +74,7 @@ def render_html(
         trial=_trial(report["eligibility"]),
         clinical=clinical_view(report.get("clinical")),
         contents=_contents(report),
-        quality=_quality(report["quality"]),
+        quality=quality(report["quality"]),
         methods=methods(report, run or {}),
         provenance=facts(report, run or {}),
         curve=curve_svg(report["margin_curve"], report.get("limits"), report["case"]["margin_upper_mm"]),
@@ -71,7 +86,7 @@ def render_html(
         plan_figures=_plan_figures(report, figures),
         limit_mm=_limit(report, "wide_margin_mm"),
         limit_percent=_limit(report, "flr_percent"),
-        png={name: _data_uri(data) for name, data in images.items()},
+        png=png,
     )
 
 
@@ -111,21 +126,13 @@ def _contents(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     clinical = [("clinical", "Clinical record")] if report.get("clinical") is not None else []
     first = [("criteria", "Trial criteria"), ("pictures", "Pictures"), ("resections", "Resections")]
     middle = [
+        ("explore", "Explore"),
         ("lesions", "Lesions"),
         ("curve", "Remnant against margin"),
         ("volumes", "Volumes"),
         ("every", "Every criterion"),
     ]
     return [*first, *middle, *clinical, ("quality", "Quality checks"), ("methods", "Methods")]
-
-
-def _quality(checks: Sequence[Mapping[str, Any]]) -> str:
-    """The quality checks in a sentence."""
-    if not checks:
-        return "no check was recorded."
-    counts = {status: sum(check["status"] == status for check in checks) for status in ("fail", "warning")}
-    raised = [f"{number} {status}{'s' if number > 1 else ''}" for status, number in counts.items() if number]
-    return f"{', '.join(raised) or 'no warning'} in {len(checks)} checks."
 
 
 def palette(report: Mapping[str, Any]) -> list[tuple[str, tuple[int, int, int]]]:
@@ -136,6 +143,18 @@ def palette(report: Mapping[str, Any]) -> list[tuple[str, tuple[int, int, int]]]
     ring = "margin inside the liver" if limits is None else f"{limits['wide_margin_mm']:g} mm margin inside the liver"
     legend = [(structure.title, structure.info.rgb) for structure in shown]
     return [*legend, (ring, SHELL_RGB), *_cut_colours(report), ("line that a distance was measured along", WITNESS_RGB)]
+
+
+def _fitting(figures: Sequence[Figure], images: Mapping[str, bytes]) -> list[Figure]:
+    """The pictures that fit into the page: views first, then close-ups and resections, then slices."""
+    order = {"view": 0, "closeup": 1, "resection": 2, "resection_slice": 3, "slice": 4}
+    room, kept = PICTURE_BYTES, []
+    for figure in sorted(figures, key=lambda f: order.get(f.kind, 5)):
+        room -= 4 * len(images[figure.file]) // 3
+        if room < 0:
+            break
+        kept.append(figure)
+    return [figure for figure in figures if figure in kept]
 
 
 def _plan_figures(report: Mapping[str, Any], figures: Sequence[Figure]) -> dict[str, list[Figure]]:

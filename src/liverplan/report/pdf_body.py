@@ -21,6 +21,8 @@ from liverplan.report.pdf_parts import Flowable, Look, badge, gap, left_out, sof
 CM2 = "cm\N{SUPERSCRIPT TWO}"
 FORMULAS = 4
 """Standardised volumes that have a line."""
+CURVE_SHARE = 0.7
+"""Of the page's width: so large that the curve still fits below the answer of a common case."""
 TOGETHER = 90
 """Points that have to be left on a page for a heading with the beginning of its table."""
 COLUMNS = 3
@@ -66,7 +68,7 @@ def _curve(report: Mapping[str, Any], look: Look, width: float) -> list[Flowable
         "functional (solid), each with its interval. The vertical band is M_up with its interval: no "
         "resection achieves more."
     )
-    return [KeepTogether([heading, curve_drawing(report, 0.86 * width), look.text(caption, "small", 400)])]
+    return [KeepTogether([heading, curve_drawing(report, CURVE_SHARE * width), look.text(caption, "small", 400)])]
 
 
 def chosen(report: Mapping[str, Any], figures: Sequence[Figure], most: int) -> list[Figure]:
@@ -152,12 +154,17 @@ def _resections(plans: Sequence[Mapping[str, Any]], look: Look, width: float) ->
     shown = plans[: look.density.resections]
     numbers = ["Resected", "Functional remnant", "% of SLV", "Geometric remnant"]
     numbers += ["Without inflow / outflow", "Cut"]
-    heads = [look.text("Resection", "head"), look.text("Protocol", "head"), look.text("Least margin", "head_number")]
+    heads = [
+        look.text("Resection", "head"),
+        look.text("Margin and remnant", "head"),
+        look.text("Least margin", "head_number"),
+    ]
     heads += [look.text("Set by", "head"), *(look.text(n, "head_number") for n in numbers)]
     shares = (0.16, 0.125, 0.085, 0.11, 0.1, 0.1, 0.095, 0.1, 0.085, 0.04)
     rows = [heads, *(_resection(rank, plan, look) for rank, plan in enumerate(shown, 1))]
     note = (
-        "Met: what a plan reaches in the image, no recommendation. Remnants in percent of the measured liver without "
+        "Reaches both: the margin and the remnant that the protocol asks for, in the image; no recommendation. "
+        "Remnants in percent of the measured liver without "
         "tumour; % of SLV: the functional remnant in percent of the standardised liver volume."
     )
     told = f"{note} {left_out(len(shown), len(plans), 'resections')}".strip()
@@ -174,7 +181,7 @@ def _resection(rank: int, plan: Mapping[str, Any], look: Look) -> list[Flowable]
     unknown = look.rich(soft(markup(_why_no_margin(plan), 90)), "number")
     return [
         look.rich(f"{rank}. <b>{markup(wording.plan_title(plan['name']), 80)}</b> {soft(markup(plan['kind']))}"),
-        look.badge(plan["meets_protocol"], wording.OUTCOME[plan["meets_protocol"]]),
+        look.badge(plan["meets_protocol"], wording.REACHES[plan["meets_protocol"]]),
         unknown if least is None else look.measured(least, "mm"),
         "" if least is None else look.rich(f"{look.clipped(_short(least))}<br/>{soft(_of_lesion(least))}"),
         look.measured(plan["volume_ml"], "mL"),

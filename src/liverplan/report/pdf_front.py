@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from liverplan.report import criteria, wording
-from liverplan.report.answer import answer, best_resection, least_margin, limited_by, wide_margin
-from liverplan.report.fonts import SANS, markup
+from liverplan.report.answer import answer, best_resection, least_margin, limited_by, raised_checks, wide_margin
+from liverplan.report.fonts import markup
 from liverplan.report.pdf_parts import TONES, Flowable, Look, badge, boxes, gap, left_out, soft
 
 MM = 72 / 25.4
@@ -19,7 +19,8 @@ def front_page(report: Mapping[str, Any], look: Look, width: float) -> list[Flow
         look.text("Margin and remnant before liver resection", "title"),
         look.text(_facts(report), "small"),
         gap(5),
-        _verdict(report, look, width),
+        _verdicts(report, look, width),
+        _numbers(report, look, width),
         *_lesions(report, look, width),
         *_best(report, look, width),
         *_criteria(report["eligibility"], look, width),
@@ -38,12 +39,11 @@ def _facts(report: Mapping[str, Any]) -> str:
     return " \N{MIDDLE DOT} ".join([*told, f"masks: {masks}", f"{software['name']} {software['version']}"])
 
 
-def _verdict(report: Mapping[str, Any], look: Look, width: float) -> Flowable:
-    said, case = answer(report), report["case"]
-    letters, ground = TONES[case["wide_margin"]]
-    words = [
-        look.text(said["title"] + (" around every lesion" if len(report["lesions"]) != 1 else " around the lesion")),
-        look.rich(f'<font color="{letters}">{markup(said["verdict"])}</font>', "word"),
+def _verdicts(report: Mapping[str, Any], look: Look, width: float) -> Flowable:
+    """The two answers, in the same size: what the image allows, and what the trial's criteria say."""
+    said, case, eligibility = answer(report), report["case"], report["eligibility"]
+    image = [
+        *_word(look, said["question"], said["verdict"], case["wide_margin"]),
         look.rich(f"<b>{look.clipped(said['sentence'])}</b>"),
         gap(2),
         look.text(wording.sentence(case["reason"])),
@@ -52,15 +52,35 @@ def _verdict(report: Mapping[str, Any], look: Look, width: float) -> Flowable:
         gap(2),
         look.text("It says what is possible in the image. The decision is the surgeon's.", "small"),
     ]
-    numbers = [
-        *_key(look, "Largest margin that anyone could achieve (M_up), an upper bound", case["margin_upper_mm"], "mm"),
-        *_key(
-            look, f"Functional remnant at {_margin(said)}, the most that any resection leaves", said["functional"], "%"
-        ),
-        *_key(look, f"Geometric remnant at {_margin(said)}", said["geometric"], "%"),
-        look.text(f"Lesions in the masks: {len(report['lesions'])}, {wording.ml(report['liver']['tumour_volume_ml'])}"),
+    trial = [
+        *_word(look, said["trial_question"], wording.ELIGIBILITY[eligibility["verdict"]], eligibility["verdict"]),
+        look.rich(f"<b>{look.clipped(criteria.verdict_sentence(eligibility))}</b>"),
+        gap(2),
+        look.text("The margin in the image is one part of these criteria and settles none of the others."),
+        gap(2),
+        look.text("What is missing stands below. This software never says that a patient is eligible.", "small"),
     ]
-    return boxes([words, numbers], [0.6 * width, 0.4 * width], [ground, "#ffffff"])
+    grounds = [TONES[case["wide_margin"]][1], TONES[eligibility["verdict"]][1]]
+    return boxes([image, trial], [0.54 * width, 0.46 * width], grounds)
+
+
+def _word(look: Look, question: str, verdict: str, key: str) -> list[Flowable]:
+    return [look.text(question), look.rich(f'<font color="{TONES[key][0]}">{markup(verdict)}</font>', "word"), gap(1)]
+
+
+def _numbers(report: Mapping[str, Any], look: Look, width: float) -> Flowable:
+    """What no resection can exceed, apart from what the best plan reached."""
+    said = answer(report)
+    at = f"Functional remnant if {_margin(said)} is taken"
+    found = len(report["lesions"])
+    bounds = [
+        _key(look, "Largest margin, M_up", report["case"]["margin_upper_mm"], "mm"),
+        _key(look, at, said["functional"], "%"),
+        _key(look, at.replace("Functional", "Geometric"), said["geometric"], "%"),
+    ]
+    title = look.rich(f"<b>What no resection can exceed</b> {soft('bounds, from the margin around every lesion')}")
+    tumour = look.text(f"Lesions in the masks: {found}, {wording.ml(report['liver']['tumour_volume_ml'])}", "small")
+    return boxes([[title, gap(2), tumour], *bounds], [width / 4] * 4, ["#ffffff"] * 4)
 
 
 def _margin(said: Mapping[str, Any]) -> str:
@@ -80,12 +100,9 @@ def _key(look: Look, label: str, quantity: Mapping[str, Any], unit: str) -> list
     if quantity.get("value") is None:
         figure = look.clipped(wording.interval(quantity, unit))
         return [look.text(label, "small"), look.rich(f"<b>{figure}</b>"), gap(5)]
-    value, between = (
-        wording.quantity_text(quantity["value"], unit),
-        wording.span(quantity["low"], quantity["high"], unit),
-    )
-    told = f'{value} &nbsp; <font name="{SANS}" size="{look.density.size}">{soft(f"interval {between} {unit}")}</font>'
-    return [look.text(label, "small"), look.rich(told, "figure")]
+    between = f"{wording.span(quantity['low'], quantity['high'], unit)}{wording.NBSP}{unit}"
+    figure = look.text(wording.quantity_text(quantity["value"], unit), "figure")
+    return [look.text(label, "small"), figure, look.text(f"interval {between}", "small")]
 
 
 def _lesions(report: Mapping[str, Any], look: Look, width: float) -> list[Flowable]:
@@ -134,7 +151,7 @@ def _lesion(report: Mapping[str, Any], lesion: Mapping[str, Any], look: Look) ->
 def _best(report: Mapping[str, Any], look: Look, width: float) -> list[Flowable]:
     best = best_resection(report)
     if best is None:
-        return [look.heading("Best resection"), look.text("No resection was measured for this case.")]
+        return [look.heading("Best plan"), look.text("No resection was measured for this case.")]
     least = least_margin(best)
     entries = [
         ("Least margin", look.measured(least, "mm")),
@@ -145,13 +162,22 @@ def _best(report: Mapping[str, Any], look: Look, width: float) -> list[Flowable]
         ("Without inflow / without outflow", _losses(best, look)),
     ]
     rows = [[look.text(name, "head_number") for name, _ in entries], [cell for _, cell in entries]]
-    # `best` may fail the protocol: its verdict stands in the heading's line.
-    title = f"<b>{look.clipped(wording.plan_title(best['name']))}</b> ({look.clipped(best['kind'])}): protocol "
-    verdict = badge(best["meets_protocol"], wording.OUTCOME[best["meets_protocol"]].lower())
+    # `best` may fall short: its verdict stands in the heading's line.
+    title = (
+        f"<b>{look.clipped(wording.plan_title(best['name']))}</b> ({look.clipped(best['kind'])}), margin and remnant: "
+    )
+    verdict = badge(best["meets_protocol"], wording.REACHES[best["meets_protocol"]].lower())
     said = look.rich(f"{title}{verdict}. {look.clipped(wording.sentence(best['reason']))}")
     shares = (0.12, 0.12, 0.21, 0.24, 0.13, 0.18)
     divided = look.rich(f"<b>Divides:</b> {markup(_divided(best), 2 * look.density.text)}")
-    return [look.heading("Best resection"), said, gap(2), look.grid(rows, [s * width for s in shares]), gap(2), divided]
+    return [
+        look.heading("Best plan, as measured"),
+        said,
+        gap(2),
+        look.grid(rows, [s * width for s in shares]),
+        gap(2),
+        divided,
+    ]
 
 
 def _standardised(report: Mapping[str, Any], plan: Mapping[str, Any], look: Look) -> Flowable:
@@ -190,13 +216,8 @@ def _criteria(eligibility: Mapping[str, Any], look: Look, width: float) -> list[
     key, density = eligibility["verdict"], look.density
     number = criteria.counts(eligibility)
     told = ", ".join(f"{count} {wording.OUTCOME[outcome].lower()}" for outcome, count in number.items())
-    letters, ground = TONES[key]
-    said: list[Flowable] = [
-        look.rich(
-            f'<font color="{letters}"><b>{markup(wording.ELIGIBILITY[key])}.</b></font> '
-            f"{look.clipped(criteria.verdict_sentence(eligibility))} {soft(f'({told} of {sum(number.values())})')}"
-        )
-    ]
+    ground = TONES[key][1]
+    said: list[Flowable] = [look.text(f"{told[:1].upper()}{told[1:]}, of {sum(number.values())} criteria.")]
     failed = criteria.failures(eligibility)
     for failure in failed[: density.lesions]:
         said.append(
@@ -236,7 +257,7 @@ def _quality(checks: Sequence[Mapping[str, Any]], look: Look) -> list[Flowable]:
     if not checks:
         return [heading, look.text("No quality check was recorded; treat every number with care.")]
     passed = sum(check["status"] == "ok" for check in checks)
-    raised = sorted((c for c in checks if c["status"] != "ok"), key=lambda c: c["status"] != "fail")
+    raised = raised_checks(checks)
     shown = raised[: look.density.checks]
     told = [f"{passed} of {len(checks)} passed."]
     told += [f"{badge(c['status'], c['status'])} {look.clipped(wording.sentence(c['message']))}" for c in shown]

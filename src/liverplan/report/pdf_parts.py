@@ -68,7 +68,7 @@ class Look:
             "title": {**head, "fontSize": 15.5, "leading": 18},
             "h2": {**head, "fontSize": 1.45 * size, "leading": 1.75 * size, "spaceBefore": size, "spaceAfter": 2},
             "h3": {**head, "fontSize": 1.1 * size, "leading": 1.4 * size, "spaceBefore": 3, "spaceAfter": 1},
-            "figure": {**head, "fontSize": 1.45 * size, "leading": 1.8 * size, "spaceAfter": 0.7 * size},
+            "figure": {**head, "fontSize": 1.45 * size, "leading": 1.8 * size},
             "word": {**head, "fontSize": 17, "leading": 20},
         }
         return cls(density, {name: ParagraphStyle(name, **style) for name, style in styles.items()})

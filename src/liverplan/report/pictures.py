@@ -19,6 +19,8 @@ from liverplan.report import rendering, scene
 from liverplan.report.camera import STANDARD_VIEWS, Camera, standard_camera, witness_camera
 from liverplan.report.drawing import INK, Canvas
 from liverplan.report.figures import FOLDER, WITNESS_RGB, Figure, read_index, write_index
+from liverplan.report.interactive_scene import write_scene
+from liverplan.report.interactive_stack import write_stack
 from liverplan.report.rendering import SHELL, Part, read_parts, rendered
 from liverplan.report.resection_pictures import draw_resections
 from liverplan.report.slices import PLANES, Plane, View, slice_canvas
@@ -69,9 +71,11 @@ def render_case_pictures(
     if volume is not None and segmentation is not None:
         shell = next((part.mesh for part in parts if part.name == SHELL), None)
         figures += _draw_slices(out_dir, report, volume.canonical(), segmentation.canonical(), shell)
+        write_stack(out_dir, volume.canonical(), segmentation.canonical())
     else:
         figures += [figure for figure in read_index(out_dir) if figure.kind == "slice"]
     figures += draw_resections(out_dir, report, parts, volume, segmentation)
+    write_scene(out_dir, report, parts)
     write_index(out_dir, figures, renderer)
     return figures
 
@@ -111,7 +115,7 @@ def _draw_scenes(out_dir: Path, report: Mapping[str, Any], parts: Sequence[Part]
     if not parts:
         return [], "none"
     views = {
-        view: standard_camera(view, _framed(parts), rendering.SCENE_SIZE[0] / rendering.SCENE_SIZE[1])
+        view: standard_camera(view, framed(parts), rendering.SCENE_SIZE[0] / rendering.SCENE_SIZE[1])
         for view in STANDARD_VIEWS
     }
     closeups = [(lesion, lines) for lesion in report["lesions"] if (lines := shown_lines(lesion))]
@@ -127,7 +131,7 @@ def _draw_scenes(out_dir: Path, report: Mapping[str, Any], parts: Sequence[Part]
     return figures, renderer
 
 
-def _framed(parts: Sequence[Part]) -> FloatArray:
+def framed(parts: Sequence[Part]) -> FloatArray:
     """What the standard views must show: the liver, or everything where there is no liver surface."""
     liver = [part.mesh.vertices_lps_mm for part in parts if part.name == Structure.LIVER.value]
     return liver[0] if liver else np.concatenate([part.mesh.vertices_lps_mm for part in parts])
@@ -142,6 +146,15 @@ def _half_height(lines: Sequence[Line]) -> float:
 
 def _view_figure(out_dir: Path, report: Mapping[str, Any], view: str, camera: Camera, pixels: Any) -> Figure:
     canvas = Canvas(pixels, scene.OVERSAMPLING)
+    mark_lesions(canvas, camera, report)
+    file = f"view_{view}.png"
+    canvas.save(out_dir / FOLDER / file)
+    caption = f"The liver seen from {_FROM[view]}."
+    return Figure(file, "view", None, view.capitalize(), caption, _SCENE_FAILURE)
+
+
+def mark_lesions(canvas: Canvas, camera: Camera, report: Mapping[str, Any]) -> None:
+    """A tag per lesion with the line to what limits it; scale bar and directions."""
     for lesion in report["lesions"]:
         ends = [end for line in shown_lines(lesion)[:1] for end in line.ends_lps_mm]
         for at in camera.to_pixel([lesion["centroid_lps_mm"], *ends], canvas.size):
@@ -149,10 +162,6 @@ def _view_figure(out_dir: Path, report: Mapping[str, Any], view: str, camera: Ca
     for lesion in report["lesions"]:
         _mark(canvas, camera, lesion)
     _finish(canvas, camera)
-    file = f"view_{view}.png"
-    canvas.save(out_dir / FOLDER / file)
-    caption = f"The liver seen from {_FROM[view]}."
-    return Figure(file, "view", None, view.capitalize(), caption, _SCENE_FAILURE)
 
 
 _FROM = {

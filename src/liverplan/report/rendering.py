@@ -69,17 +69,25 @@ def _look(name: str) -> tuple[tuple[int, int, int], float] | None:
     return known.get(name)
 
 
-def rendered(parts: Sequence[Part], cameras: Sequence[Camera], fades: Sequence[Fade]) -> tuple[Any, str]:
-    """Pictures (N, height, width, 3), oversampled, and what drew them: "vtk" or "software"."""
-    pictures = _by_vtk(parts, cameras, fades)
+def rendered(
+    parts: Sequence[Part], cameras: Sequence[Camera], fades: Sequence[Fade], size: tuple[int, int] | None = None
+) -> tuple[Any, str]:
+    """Pictures (N, height, width, 3), oversampled, and what drew them: "vtk" or "software".
+
+    size: (width, height) of the finished pictures, SCENE_SIZE when left out.
+    """
+    size = size or SCENE_SIZE
+    pictures = _by_vtk(parts, cameras, fades, size)
     if pictures is not None:
         return pictures, "vtk"
     painted = [[raster.Painted(part.mesh, part.rgb, _shown(part, fade)) for part in parts] for fade in fades]
-    drawn = [raster.draw(p, camera, SCENE_SIZE) for p, camera in zip(painted, cameras, strict=True)]
+    drawn = [raster.draw(p, camera, size) for p, camera in zip(painted, cameras, strict=True)]
     return [enlarged(picture, scene.OVERSAMPLING) for picture in drawn], "software"
 
 
-def _by_vtk(parts: Sequence[Part], cameras: Sequence[Camera], fades: Sequence[Fade]) -> npt.NDArray[np.uint8] | None:
+def _by_vtk(
+    parts: Sequence[Part], cameras: Sequence[Camera], fades: Sequence[Fade], size: tuple[int, int] = SCENE_SIZE
+) -> npt.NDArray[np.uint8] | None:
     """The pictures by VTK in a process of its own, which may crash without harm; None when it did."""
     described = [{"file": str(p.path), "rgb": p.rgb, "opacity": [_shown(p, fade) for fade in fades]} for p in parts]
     with tempfile.TemporaryDirectory(prefix="liverplan-") as folder:
@@ -87,7 +95,7 @@ def _by_vtk(parts: Sequence[Part], cameras: Sequence[Camera], fades: Sequence[Fa
         orders = {
             "parts": described,
             "cameras": [asdict(c) for c in cameras],
-            "size": SCENE_SIZE,
+            "size": size,
             "result": str(result),
         }
         job.write_text(json.dumps(orders), encoding="utf-8")

@@ -18,6 +18,8 @@ MINUS = "\N{MINUS SIGN}"
 
 FEASIBILITY = {"feasible": "Feasible", "infeasible": "Infeasible", "undetermined": "Undetermined"}
 OUTCOME = {"met": "Met", "not_met": "Not met", "undetermined": "Undetermined"}
+REACHES = {"met": "Reaches both", "not_met": "Falls short", "undetermined": "Undetermined"}
+"""What a resection does about the protocol's margin and remnant: other words than a criterion's, which is `met`."""
 ELIGIBILITY = {
     "meets_recorded_criteria": "Meets the recorded criteria; the investigator must confirm",
     "does_not_meet": "Does not meet the recorded criteria",
