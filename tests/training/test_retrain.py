@@ -1,46 +1,26 @@
-"""`liverplan train` on a folder of scans: kills, full disks, two processes, early stopping, our weights, and a bundle."""
+"""`liverplan train` on a folder of scans: locks, disks, early stopping, our weights, a bundle and its card."""
 
 from __future__ import annotations
 
 import json
-import os
-import random
-import signal
-import subprocess
-import sys
-import textwrap
-import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from own_scans import TINY, write_nnunet, write_patients
+from retraining import TEXT, rows, same_weights, trained, weights
 
 from liverplan.cli.main import run as liverplan
 from liverplan.errors import InputError, ResourceError
 from liverplan.segmentation.models import find_model, load_stage
 from liverplan.training import checks
-from liverplan.training.config import FolderData, TrainingConfig, read_config
-from liverplan.training.lasting import EarlyStop, continued_log, locked
-from liverplan.training.loop import BEST, CHECKPOINT, LOG
+from liverplan.training.config import FolderData, read_config
+from liverplan.training.lasting import EarlyStop, continued_log
+from liverplan.training.loop import CHECKPOINT, LOG
 from liverplan.training.parallel import Team
-from liverplan.training.session import Options, shaped_as, train
+from liverplan.training.session import shaped_as
 from liverplan.training.splits import SPLIT
-
-TEXT = """
-stage = "segment"
-spacing_mm = 8.0
-patch = [16, 16, 16]
-steps = {steps}
-channels = [4, 8]
-num_res_units = 1
-validate_every = 8
-checkpoint_every = 4
-[data]
-validation = 0.3
-"""
 
 
 @pytest.fixture(scope="module")
@@ -51,34 +31,6 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
-
-
-def trained(
-    config: TrainingConfig, scans: Path, cache: Path, out: Path, **more: Any
-) -> tuple[dict[str, Any], list[str]]:
-    said: list[str] = []
-    options = Options(out=out, images=scans, cache=cache, tensorboard=False, **more)
-    return train(config, options, lambda data: None, said.append), said
-
-
-def rows(out: Path) -> list[dict[str, float]]:
-    """metrics.jsonl without the time, which is never the same."""
-    lines = [json.loads(line) for line in (out / LOG).read_text().splitlines()]
-    return [{k: v for k, v in row.items() if k != "minutes"} for row in lines]
-
-
-def weights(out: Path, name: str) -> dict[str, torch.Tensor]:
-    state: dict[str, torch.Tensor] = torch.load(out / CHECKPOINT, weights_only=True)[name]
-    return state
-
-
-def same_weights(first: Path, second: Path) -> bool:
-    """Bit for bit: one thread on a CPU adds up in one order."""
-    return all(
-        torch.equal(tensor, weights(second, part)[name])
-        for part in ("network", "averaged")
-        for name, tensor in weights(first, part).items()
-    )
 
 
 # ---- the whole way -----------------------------------------------------------------------------------------------
@@ -123,54 +75,10 @@ def test_the_same_seed_gives_the_same_weights_and_another_one_does_not(
 # ---- kills -------------------------------------------------------------------------------------------------------
 
 
-def test_a_killed_training_goes_on_as_if_nothing_had_happened(scans: Path, cache: Path, tmp_path: Path) -> None:
-    """kill -9 at three random moments of a training in a process of its own; then it runs to its end."""
-    config = tmp_path / "tiny.toml"
-    config.write_text(TEXT.format(steps=60))
-    trained(read_config(config), scans, cache, tmp_path / "whole")
-    out = tmp_path / "killed"
-    for _ in range(3):
-        _start_and_kill(config, scans, cache, out)
-    killed_at = torch.load(out / CHECKPOINT, weights_only=True)["step"] if (out / CHECKPOINT).exists() else 0
-    result, said = trained(read_config(config), scans, cache, out)
-    assert result["step"] == 60
-    assert f"resumed at step {killed_at}" in said or killed_at == 0
-    assert rows(out) == rows(tmp_path / "whole")
-    assert same_weights(out, tmp_path / "whole")
-    best, whole = (torch.load(folder / BEST, weights_only=True) for folder in (out, tmp_path / "whole"))
-    assert all(torch.equal(best[name], whole[name]) for name in whole)
-    assert not list(out.glob(".*.partial")) + list(out.glob("*.part"))
-
-
-def _start_and_kill(config: Path, scans: Path, cache: Path, out: Path) -> None:
-    """Start the command, wait for a new line in the log and a random moment more, kill -9."""
-    command = [sys.executable, "-c", "from liverplan.cli import main; main()", "train", str(config), "-o", str(out)]
-    command += ["--images", str(scans), "--cache", str(cache), "--no-tensorboard", "--device", "cpu"]
-    before = (out / LOG).stat().st_size if (out / LOG).exists() else 0
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
-    until = time.monotonic() + 120
-    try:
-        while process.poll() is None and time.monotonic() < until:
-            if (out / LOG).exists() and (out / LOG).stat().st_size != before:
-                time.sleep(random.uniform(0.0, 0.3))
-                break
-            time.sleep(0.01)
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
 def test_what_a_kill_left_after_the_checkpoint_is_cut_from_the_log(tmp_path: Path) -> None:
     (tmp_path / LOG).write_text('{"step": 4, "score": 0.5}\n{"step": 8, "loss": 1.0}\n{"step": 12, "loss": 0.9}\n{"st')
     assert continued_log(tmp_path, 8) == [0.5]
     assert (tmp_path / LOG).read_text() == '{"step": 4, "score": 0.5}\n{"step": 8, "loss": 1.0}\n'
-
-
-def test_two_trainings_do_not_write_into_one_folder(scans: Path, cache: Path, tmp_path: Path) -> None:
-    with locked(tmp_path), pytest.raises(InputError, match="another training"):
-        trained(TINY, scans, cache, tmp_path)
-    trained(replace(TINY, steps=2), scans, cache, tmp_path)
 
 
 @pytest.mark.parametrize("damage", ["cut short", "another network"])
@@ -198,38 +106,6 @@ def test_a_disk_without_room_is_said_before_the_first_step(
     with pytest.raises(ResourceError, match="too full for the checkpoints"):
         trained(TINY, scans, cache, tmp_path)
     assert not (tmp_path / LOG).exists()
-
-
-def test_a_disk_that_fills_up_while_training_keeps_the_last_checkpoint(
-    scans: Path, cache: Path, tmp_path: Path
-) -> None:
-    """The limit on a file's size stands in for the disk: it comes after the first checkpoint, the log stays below it."""
-    program = """
-        import resource, signal, sys
-        from pathlib import Path
-        sys.path.insert(0, sys.argv[4])
-        from own_scans import TINY
-        from liverplan.errors import ResourceError
-        from liverplan.training.loop import CHECKPOINT
-        from liverplan.training.session import Options, train
-        scans, cache, out = map(Path, sys.argv[1:4])
-        def fill(text):
-            if '"step": 8' in text:
-                signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-                resource.setrlimit(resource.RLIMIT_FSIZE, (8192, resource.RLIM_INFINITY))
-        try:
-            train(TINY, Options(out=out, images=scans, cache=cache, tensorboard=False), lambda data: None, fill)
-        except ResourceError as error:
-            print(error.what)
-    """
-    arguments = [str(scans), str(cache), str(tmp_path), str(Path(__file__).parent)]
-    command = [sys.executable, "-c", textwrap.dedent(program), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "the disk is full" in done.stdout
-    assert torch.load(tmp_path / CHECKPOINT, weights_only=True)["step"] == 4
-    result, said = trained(TINY, scans, cache, tmp_path)
-    assert "resumed at step 4" in said
-    assert result["step"] == TINY.steps
 
 
 # ---- ends and beginnings -----------------------------------------------------------------------------------------
@@ -295,41 +171,12 @@ def test_the_shipped_models_are_not_replaced_in_passing(scans: Path, cache: Path
         trained(TINY, scans, cache, tmp_path, models=models_folder())
 
 
-# ---- several processes -------------------------------------------------------------------------------------------
-
-
-def test_two_processes_train_one_network_and_one_of_them_writes(scans: Path, cache: Path, tmp_path: Path) -> None:
-    """torchrun with gloo; twice the samples a step, resumable, and the weights carry the network's own names."""
-    config = tmp_path / "tiny.yaml"
-    lines = TEXT.format(steps=8).replace("[data]\nvalidation = 0.3", "data: {validation: 0.3}").replace(" = ", ": ")
-    config.write_text(lines)
-    out = tmp_path / "run"
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python"]
-    command += [sys.executable, "-c", "from liverplan.cli import main; main()", "train", str(config), "-o", str(out)]
-    command += ["--images", str(scans), "--cache", str(cache), "--no-tensorboard", "--device", "cpu"]
-    for until in ("4", "8"):
-        done = subprocess.run([*command, "--until", until], capture_output=True, text=True, env=_environment())
-        assert done.returncode == 0, done.stderr[-2000:]
-    assert "resumed at step 4" in done.stdout
-    assert done.stdout.count("bundle: ") == 1
-    assert [row["step"] for row in rows(out)] == [8]
-    alone = tmp_path / "alone"
-    trained(replace(read_config(config), batch=2), scans, cache, alone)
-    pairs = weights(out, "network"), weights(alone, "network")
-    assert set(pairs[0]) == set(pairs[1])
-    assert all(torch.allclose(pairs[0][name], pairs[1][name], atol=2e-2) for name in pairs[0])
-
-
-def _environment() -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1"}
-
-
 # ---- the command -------------------------------------------------------------------------------------------------
 
 
 def test_check_looks_at_the_data_and_trains_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = tmp_path / "tiny.toml"
-    config.write_text(TEXT.format(steps=4))
+    config.write_text(TEXT.format(checkpoint_every=4, steps=4))
     folder = write_nnunet(tmp_path / "data", 3)
     arguments = ["train", str(config), "--images", str(folder), "-o", str(tmp_path / "run"), "--check"]
     arguments += ["--cache", str(tmp_path / "cache")]
@@ -376,7 +223,7 @@ def test_a_given_split_is_followed_and_must_name_everybody(scans: Path, cache: P
 )
 def test_a_data_table_that_does_not_load_is_refused(tmp_path: Path, text: str, got: str) -> None:
     path = tmp_path / "c.toml"
-    path.write_text(TEXT.format(steps=2).partition("[data]")[0] + text)
+    path.write_text(TEXT.format(checkpoint_every=4, steps=2).partition("[data]")[0] + text)
     with pytest.raises(InputError, match="does not load") as refused:
         read_config(path)
     assert got in refused.value.got

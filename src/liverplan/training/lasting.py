@@ -27,8 +27,8 @@ from liverplan.training.parallel import Shared, Team
 T = TypeVar("T")
 LOCK = ".lock"
 SCORE = "score"
-_WRITER = "PytorchStreamWriter"
-"""What PyTorch says when its own writer cannot write, whatever the reason."""
+_WRITER = ("PytorchStreamWriter", "inline_container")
+"""Words of PyTorch when its own writer cannot write, whatever the reason."""
 
 
 class LastingTrainer(Trainer):
@@ -159,14 +159,17 @@ def swept(folder: Path) -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """The folder is this process's until the block ends or the process does. Raises InputError when it is another's."""
+    """The folder is this process's until the block ends or the process does. Raises InputError when it is another's.
+
+    A lock of the process alone: the one that draws samples outlives a kill by a while and must not keep it.
+    """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         file = (folder / LOCK).open("w")
     with file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:
             raise InputError(
                 "another training writes into this folder",
                 got=str(folder),
@@ -197,7 +200,7 @@ def said_clearly(folder: Path) -> Iterator[None]:
             do='Make batch or patch smaller, or set precision = "bf16".',
         ) from error
     except RuntimeError as error:
-        if _WRITER not in str(error):
+        if not any(word in str(error) for word in _WRITER):
             raise
         raise ResourceError(
             "the weights cannot be written, most likely because the disk is full",
