@@ -15,8 +15,8 @@ from cases import ellipsoid_ct, write_small_models
 
 from liverplan.errors import ModelError, ResourceError
 from liverplan.segmentation import cache, openvino_engine, segment
-from liverplan.segmentation.intensity import scaled
 from liverplan.segmentation.engines import EngineKind, TorchEngine, UntilMemoryEnds, choose_engine, load_engine
+from liverplan.segmentation.intensity import scaled
 from liverplan.segmentation.models import Stage, find_model, load_network, read_settings
 from liverplan.segmentation.openvino_engine import SCORE_TOLERANCE, load_openvino
 from liverplan.segmentation.resampling import to_isotropic

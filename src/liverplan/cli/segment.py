@@ -15,13 +15,14 @@ from liverplan.cli.plan import Device, Modality
 if TYPE_CHECKING:
     from liverplan.volume import Segmentation
 
-_HELP = f"""Segment liver, lesions, portal vein, hepatic veins and vena cava on a CT.
+_HELP = f"""Segment liver, lesions, portal vein, hepatic veins and vena cava on a CT, or what another model draws.
 
 Writes OUT/segmentation/NAME.nii.gz on the image's own grid. {RESEARCH_USE_ONLY}
 
 Examples:
   liverplan segment scan.nii.gz -o out
   liverplan segment scan.nii.gz -o out --engine torch
+  liverplan segment scan.nii.gz -o out --model totalsegmentator
 """
 
 
@@ -44,7 +45,13 @@ def segment(
         str | None, typer.Option(metavar="UID", help="DICOM series, when the folder has several.")
     ] = None,
     modality: Annotated[Modality | None, typer.Option(help="CT or MR, for files that do not say.")] = None,
-    model: Annotated[str | None, typer.Option(metavar="NAME|DIR", help="Segmentation model.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|DIR",
+            help="A name of `liverplan models list`, totalsegmentator, or a folder: MONAI bundle, nnU-Net v2 model.",
+        ),
+    ] = None,
     device: Annotated[Device, typer.Option(help="Where the network runs.")] = Device.AUTO,
     engine: Annotated[
         EngineOption,

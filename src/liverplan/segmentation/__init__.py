@@ -1,4 +1,4 @@
-"""Segmentation of liver, lesions and vessels by the shipped networks. Imports are light; engines load on first use."""
+"""Segmentation of liver, lesions and vessels, by the shipped networks or another model. Imports are light."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ def segment(
 ) -> Segmentation:
     """Masks of liver, lesions, portal vein, hepatic veins and vena cava on the volume's own grid, origin "model".
 
-    model: a shipped model's name, a folder with a registry, or None for the default. device: "auto", "cpu", "cuda".
+    model: a name of `liverplan models list`, "totalsegmentator", a folder with a registry, a MONAI bundle, an nnU-Net
+    v2 model or masks (origin "given"), or None for the default. device: "auto", "cpu", "cuda".
     engine: "auto", "openvino" (on the CPU), "torch"; auto takes a GPU when there is one, else OpenVINO when installed.
     A structure that the network draws implausibly is absent, with a sentence in `notes`;
     the first note names the engine.

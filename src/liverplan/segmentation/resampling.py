@@ -25,6 +25,18 @@ class IsotropicImage:
     spacing_mm: float
     origin_mm: Spacing
 
+    @property
+    def steps_mm(self) -> Spacing:
+        return self.spacing_mm, self.spacing_mm, self.spacing_mm
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """Where a network's voxels lie: spacing along (i, j, k), and the first voxel's centre from the image's."""
+
+    steps_mm: Spacing
+    origin_mm: Spacing
+
 
 def to_isotropic(array: AnyArray, spacing: Spacing, target_mm: float) -> IsotropicImage:
     """Average whole blocks of voxels that are smaller than the target, then interpolate linearly. Air outside.
@@ -60,7 +72,7 @@ def best_class(
 
 def slices_onto(
     values: FloatVolume,
-    source: IsotropicImage,
+    source: IsotropicImage | Lattice,
     shape: tuple[int, int, int],
     spacing: Spacing,
     first_mm: Spacing = (0.0, 0.0, 0.0),
@@ -71,7 +83,9 @@ def slices_onto(
     values stay what they are there. A slice at a time stays in the processor's cache and no whole field is ever made.
     """
     lines = [
-        _Line.between(n, values.shape[axis + 1], first_mm[axis] - source.origin_mm[axis], spacing[axis], source)
+        _Line.between(
+            n, values.shape[axis + 1], first_mm[axis] - source.origin_mm[axis], spacing[axis], source.steps_mm[axis]
+        )
         for axis, n in enumerate(shape)
     ]
     planes: dict[int, FloatVolume] = {}
@@ -89,8 +103,8 @@ class _Line:
     share: npt.NDArray[np.float32]
 
     @classmethod
-    def between(cls, n_new: int, n_old: int, offset_mm: float, step_mm: float, source: IsotropicImage) -> _Line:
-        position = np.clip((offset_mm + np.arange(n_new) * step_mm) / source.spacing_mm, 0, n_old - 1)
+    def between(cls, n_new: int, n_old: int, offset_mm: float, step_mm: float, old_step_mm: float) -> _Line:
+        position = np.clip((offset_mm + np.arange(n_new) * step_mm) / old_step_mm, 0, n_old - 1)
         low = np.floor(position).astype(np.intp)
         return cls(low, np.minimum(low + 1, n_old - 1), (position - low).astype(np.float32))
 

@@ -1,23 +1,13 @@
-"""From a volume to a segmentation: modality, model, cascade, cleaning, and back to the input's voxel order."""
+"""From a volume to a segmentation: which model, which backend, and its masks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
-from liverplan.anatomy import Structure
-from liverplan.errors import SegmentationRefused
-from liverplan.segmentation.cascade import label_liver, no_liver
-from liverplan.segmentation.cleaning import clean, cut_off
-from liverplan.segmentation.engines import choose_engine
+from liverplan.segmentation.backends import backend_of
 from liverplan.segmentation.models import find_model
-from liverplan.volume import BoolArray, Grid, Reorientation, Segmentation, Volume
-
-_AIR_BELOW_HU = -300.0
-"""A CT of a person has air around or in it; values that never fall below this are no Hounsfield units."""
+from liverplan.volume import Segmentation, Volume
 
 
 def segment_volume(
@@ -28,38 +18,5 @@ def segment_volume(
     engine: str = "auto",
 ) -> Segmentation:
     """See `liverplan.segmentation.segment`."""
-    chosen = find_model(model)
-    _require_ct(volume)
-    upright = volume.canonical()
-    kind = choose_engine(device, engine)
-    labelled = label_liver(upright, chosen, kind, progress or (lambda fraction, stage: None))
-    masks, notes = clean(labelled.labels, upright.grid.spacing_mm)
-    notes = [*cut_off(masks[Structure.LIVER], labelled.box, upright.grid.shape), *notes]
-    whole = {s: _restored(m, labelled.box, volume.grid) for s, m in masks.items()}
-    said = (_WARNING.format(engine=labelled.engine), *labelled.notes, *notes)
-    return Segmentation(volume.grid, whole, "model", {"name": chosen.name, "sha256": chosen.sha256}, said)
-
-
-_WARNING = (
-    "Segmented by a research model trained mostly on synthetic images (run by {engine}): check every outline against "
-    "the scan before using a number."
-)
-
-
-def _restored(mask: BoolArray, box: tuple[slice, slice, slice], grid: Grid) -> npt.NDArray[np.uint8]:
-    """The mask of a canonical box in the whole image, stored as the image is."""
-    whole = np.zeros(grid.shape, dtype=np.uint8)
-    Reorientation.to_lps(grid).apply(whole)[box] = mask
-    return whole
-
-
-def _require_ct(volume: Volume) -> None:
-    if volume.modality == "MR":
-        raise SegmentationRefused(
-            "the shipped model cannot segment MR",
-            got="an MR image",
-            wanted="a contrast-enhanced CT",
-            do="Give masks with --segmentation.",
-        )
-    if float(volume.array.min()) > _AIR_BELOW_HU:
-        raise no_liver(f"values from {volume.array.min():g} up, without air")
+    backend = backend_of(find_model(model), device, engine)
+    return backend.segment(volume, progress or (lambda fraction, stage: None))
