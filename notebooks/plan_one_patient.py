@@ -30,7 +30,7 @@ import numpy as np
 from liverplan.io.images import read_image
 from liverplan.io.segmentations import read_segmentation
 
-work = Path(os.environ.get("LIVERPLAN_NOTEBOOKS", "notebooks-out"))
+work = Path(os.environ.get("LIVERPLAN_NOTEBOOKS", "out-notebooks"))
 small = "LIVERPLAN_SMALL" in os.environ  # coarse voxels, no pictures: for tests
 
 

@@ -27,7 +27,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
-work = Path(os.environ.get("LIVERPLAN_NOTEBOOKS", "notebooks-out"))
+work = Path(os.environ.get("LIVERPLAN_NOTEBOOKS", "out-notebooks"))
 small = "LIVERPLAN_SMALL" in os.environ  # coarse voxels, a handful of steps: for tests
 patients = 2 if small else 6
 
