@@ -12,13 +12,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cases import write_small_models
+from cases import ellipsoid_ct, write_small_models
 from foreign import write_foreign_bundle
 
+from liverplan.anatomy import Structure
 from liverplan.cli.main import run
 from liverplan.errors import InputError, ModelError, UnreadableInput
+from liverplan.io.writing import write_segmentation
+from liverplan.segmentation import segment
 from liverplan.segmentation.models import Kind, available_models, find_model, load_stage
 from liverplan.segmentation.transfer import export_model, import_model, leftovers, pull_model, unpack
+from liverplan.volume import Segmentation
 
 WEIGHTS = "liverplan_ct_segmentation/models/model.pt"
 
@@ -187,6 +191,24 @@ def test_what_is_no_model_is_not_imported(tmp_path: Path) -> None:
         import_model(tmp_path / "empty")
     with pytest.raises(InputError, match="no name"):
         import_model(write_foreign_bundle(tmp_path / "b"), name="../b")
+
+
+def test_a_broken_registry_of_the_users_hides_no_shipped_model(own_models: Path) -> None:
+    (own_models / "mine").mkdir(parents=True)
+    (own_models / "mine/registry.toml").write_text("not toml [")
+    assert find_model().name == "liverplan_ct"
+    with pytest.raises(ModelError, match="registry"):
+        find_model("mine")
+
+
+def test_masks_of_ones_own_go_the_same_way_and_stay_the_readers(tmp_path: Path) -> None:
+    volume = ellipsoid_ct((6.0, 6.0, 6.0))
+    liver = (volume.array > 0).astype("uint8")
+    write_segmentation(Segmentation(volume.grid, {Structure.LIVER: liver}), tmp_path / "masks")
+    masks = segment(volume, tmp_path / "masks")
+    assert (masks.origin, masks.model) == ("given", None)
+    assert (masks.masks[Structure.LIVER] == liver).all()
+    assert find_model(tmp_path / "masks").kind is Kind.MASKS
 
 
 def test_a_tool_is_not_exported(tmp_path: Path) -> None:

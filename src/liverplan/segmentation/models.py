@@ -154,9 +154,13 @@ def find_model(model: str | Path | None = None) -> Model:
     """A shipped or installed model by name, the default one, or what a folder holds. Raises ModelError."""
     if model is not None and (Path(model) / REGISTRY).is_file():
         return available_models(Path(model))[0]
-    known = available_models()
+    known = available_models(models_folder())
     wanted = DEFAULT_MODEL if model is None else str(model)
     for candidate in known:
+        if candidate.name == wanted:
+            return candidate
+    own = user_models()  # looked at after the shipped ones, which a broken registry of the user's must not hide
+    for candidate in own:
         if candidate.name == wanted:
             return candidate
     from liverplan.segmentation.foreign import foreign_model
@@ -167,8 +171,8 @@ def find_model(model: str | Path | None = None) -> Model:
     raise ModelError(
         "there is no such model",
         got=str(model),
-        wanted=f"one of {', '.join(m.name for m in known)}, totalsegmentator, or a folder with a {REGISTRY}, a MONAI "
-        "bundle, an nnU-Net v2 model or masks",
+        wanted=f"one of {', '.join(m.name for m in (*known, *own))}, totalsegmentator, or a folder with a {REGISTRY}, "
+        "a MONAI bundle, an nnU-Net v2 model or masks",
         do="See `liverplan models list`.",
     )
 
