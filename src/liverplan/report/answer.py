@@ -13,6 +13,7 @@ WORST = 2
 """Quality checks that the answer names in words; the rest is counted."""
 _GRAVE = ("structure_", "masks", "tree_")
 """Checks whose warning bears on every number, the gravest first, before those that widen intervals."""
+_NO_LESION: Mapping[str, Any] = {"value": None, "reason": "without a lesion there is no margin"}
 
 
 def answer(report: Mapping[str, Any]) -> dict[str, Any]:
@@ -27,12 +28,21 @@ def answer(report: Mapping[str, Any]) -> dict[str, Any]:
         "margin_mm": wanted,
         "verdict": wording.FEASIBILITY[case["wide_margin"]],
         "sentence": verdict_sentence(report),
-        "limit": limiting_sentence(case.get("limiting")),
+        "limit": _limit(report),
         "plan": proof(report),
-        "functional": _flr(row, "flr"),
-        "geometric": _flr(row, "geometric_flr"),
+        "functional": _flr(row, "flr") if report["lesions"] else _NO_LESION,
+        "geometric": _flr(row, "geometric_flr") if report["lesions"] else _NO_LESION,
         "row": row,
     }
+
+
+def _limit(report: Mapping[str, Any]) -> str:
+    """What sets the bound. Where there is no bound, "nothing limits it" would be a promise."""
+    if not report["lesions"]:
+        return ""
+    if report["case"]["margin_upper_mm"].get("value") is None:
+        return "What limits the margin is not assessable."
+    return limiting_sentence(report["case"].get("limiting"))
 
 
 def image_question(report: Mapping[str, Any]) -> str:

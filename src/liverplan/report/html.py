@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
+from PIL import Image
 
 from liverplan.anatomy import Structure
 from liverplan.io.folder import write_text_atomic
@@ -25,6 +27,8 @@ CURVE_ROWS_MM = (0, 1, 3, 5, 7, 10, 15, 20)
 """Margins of the curve's table; the protocol's own margin is added when it is another."""
 TEXT_BYTES = 1_500_000
 """Set aside for words and tables; a case with 30 lesions and 8 resections writes 0.4 MB of them."""
+THUMBNAIL_PX = 96
+"""Width of the pictures in the table of resections; stored twice as wide for dense screens."""
 PICTURE_BYTES = 10_000_000
 """Of the page, for its pictures: about 90 of them."""
 
@@ -87,6 +91,7 @@ def render_html(
         limit_mm=_limit(report, "wide_margin_mm"),
         limit_percent=_limit(report, "flr_percent"),
         png=png,
+        thumbnails=_thumbnails(figures, images),
     )
 
 
@@ -143,6 +148,28 @@ def palette(report: Mapping[str, Any]) -> list[tuple[str, tuple[int, int, int]]]
     ring = "margin inside the liver" if limits is None else f"{limits['wide_margin_mm']:g} mm margin inside the liver"
     legend = [(structure.title, structure.info.rgb) for structure in shown]
     return [*legend, (ring, SHELL_RGB), *_cut_colours(report), ("line that a distance was measured along", WITNESS_RGB)]
+
+
+def _thumbnails(figures: Sequence[Figure], images: Mapping[str, bytes]) -> dict[str, str]:
+    """A small picture per resection that has one, for its row of the table: its first view, as a data URI."""
+    views: dict[str, bytes] = {}
+    for figure in figures:
+        if figure.kind == "resection" and figure.resection is not None:
+            views.setdefault(figure.resection, images[figure.file])
+    return {name: _data_uri(_smaller(png)) for name, png in views.items()}
+
+
+def _smaller(png: bytes) -> bytes:
+    """A PNG at the width of a table's column; as it is where it cannot be read."""
+    try:
+        with Image.open(io.BytesIO(png)) as picture:
+            small = picture.convert("RGB")
+            small.thumbnail((2 * THUMBNAIL_PX, 2 * THUMBNAIL_PX))
+    except (OSError, ValueError):
+        return png
+    buffer = io.BytesIO()
+    small.quantize(64).save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
 
 
 def _fitting(figures: Sequence[Figure], images: Mapping[str, bytes]) -> list[Figure]:

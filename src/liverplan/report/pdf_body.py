@@ -58,7 +58,7 @@ def body(
 
 def _curve(report: Mapping[str, Any], look: Look, width: float) -> list[Flowable]:
     heading = look.heading("Remnant against margin")
-    if not report["margin_curve"]:
+    if not report["margin_curve"] or not report["lesions"]:
         return [
             heading,
             look.text(f"{wording.NOT_ASSESSABLE.capitalize()}: without a lesion there is no margin curve."),

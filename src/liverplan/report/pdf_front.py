@@ -50,6 +50,7 @@ def _verdicts(report: Mapping[str, Any], look: Look, width: float) -> Flowable:
         gap(2),
         look.text(f"{said['limit']} {_between(case.get('limiting'))}".strip()),
         gap(2),
+        *_failed(report["quality"], look),
         look.text("It says what is possible in the image. The decision is the surgeon's.", "small"),
     ]
     trial = [
@@ -62,6 +63,15 @@ def _verdicts(report: Mapping[str, Any], look: Look, width: float) -> Flowable:
     ]
     grounds = [TONES[case["wide_margin"]][1], TONES[eligibility["verdict"]][1]]
     return boxes([image, trial], [0.54 * width, 0.46 * width], grounds)
+
+
+def _failed(checks: Sequence[Mapping[str, Any]], look: Look) -> list[Flowable]:
+    """The quality checks that failed, beside the verdict whose numbers they make doubtful."""
+    return [
+        look.rich(f"{badge('fail', 'quality check failed')} {look.clipped(wording.sentence(check['message']))}")
+        for check in checks
+        if check["status"] == "fail"
+    ]
 
 
 def _word(look: Look, question: str, verdict: str, key: str) -> list[Flowable]:
