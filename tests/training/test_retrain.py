@@ -195,6 +195,11 @@ def test_what_is_not_named_is_asked_for(tmp_path: Path) -> None:
         trained(replace(TINY, data=None), None, tmp_path, tmp_path / "run")  # type: ignore[arg-type]
 
 
+def test_mr_is_not_learnt_from_scans_of_ones_own(scans: Path, cache: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="as CT only"):
+        trained(replace(TINY, modality="MR"), scans, cache, tmp_path)
+
+
 def test_other_patients_in_a_run_that_began_are_refused(scans: Path, cache: Path, tmp_path: Path) -> None:
     config = replace(TINY, steps=2)
     trained(config, scans, cache, tmp_path / "run")

@@ -34,7 +34,7 @@ from liverplan.segmentation.resampling import IsotropicImage, Spacing, to_isotro
 from liverplan.training.anatomies import LabelArray
 from liverplan.training.checks import require_room, require_sound, same_persons, twins
 from liverplan.training.datasets import Case, Dataset, NamedLabelMap, Problem
-from liverplan.volume import Segmentation, Volume, bounding_box
+from liverplan.volume import AnyArray, Segmentation, Volume, bounding_box
 
 FORMAT = 1
 """To be raised when the same files would be prepared differently."""
@@ -195,7 +195,8 @@ def _build(
     image, labels = isotropic(volume, segmentation, target)
     labelled = [s for s in _VALUES if s in segmentation.masks]
     with output_folder(folder) as work:
-        for name, array in zip(FILES, (image, labels), strict=True):
+        arrays: tuple[AnyArray, ...] = (image, labels)
+        for name, array in zip(FILES, arrays, strict=True):
             content = io.BytesIO()  # numpy's own writing hides that the disk is full
             np.save(content, array)
             write_bytes_atomic(work / name, content.getvalue())

@@ -200,6 +200,13 @@ def _material(
             wanted="the folder with the scans and masks to train on",
             do="Give it with --images.",
         )
+    if config.modality != "CT":
+        raise InputError(
+            "scans of your own are learnt from as CT only",
+            got=f"modality {config.modality!r} with a [data] table",
+            wanted='modality = "CT"',
+            do="Train MR on synthesis alone, without a [data] table.",
+        )
     dataset = find_cases(folder)
     cases = prepare(dataset, Target(config.stage, config.spacing_mm), options.cache, say, options.jobs)
     split = _split(config, options, dataset)
