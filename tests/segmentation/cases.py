@@ -53,10 +53,29 @@ class BrightIsLiver:
         return scores
 
 
-def write_small_models(folder: Path) -> Path:
+class BrightestIsLiver(BrightIsLiver):
+    """The same for MR signal: the liver of `ellipsoid_mr` is the brightest there is."""
+
+    def __call__(self, patch: np.ndarray) -> np.ndarray:
+        scores = np.zeros((self.n_classes, *patch.shape), dtype=np.float32)
+        scores[0] = 0.4
+        scores[1] = patch > 0.8
+        if self.n_classes > 2:
+            scores[2] = (patch > 0.5) & (patch <= 0.8)
+        return scores
+
+
+def ellipsoid_mr() -> Volume:
+    """The body of `ellipsoid_ct` as MR signal in a scanner's own unit, which nobody knows."""
+    upright = ellipsoid_ct()
+    signal = np.select([upright.array >= LIVER_HU, upright.array > 0, upright.array > -500], [630, 560, 250], 3)
+    return Volume(upright.grid, signal.astype(np.int16), "MR")
+
+
+def write_small_models(folder: Path, modality: str = "CT") -> Path:
     """A models folder with two tiny untrained networks."""
     for stage, spacing in (("locate", 3.0), ("segment", 1.5)):
-        config = TrainingConfig(stage, spacing, (16, 16, 16), 1, channels=(4, 8), num_res_units=1)
+        config = TrainingConfig(stage, spacing, (16, 16, 16), 1, channels=(4, 8), num_res_units=1, modality=modality)
         torch.manual_seed(0)
         write_bundle(config, build_network(config.network).state_dict(), folder)
     return folder

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import BrightIsLiver, ellipsoid_ct, write_small_models
+import tomli_w
+from cases import BrightestIsLiver, BrightIsLiver, ellipsoid_ct, ellipsoid_mr, write_small_models
 
 from liverplan.anatomy import Structure
 from liverplan.errors import GeometryError, ResourceError, SegmentationRefused
 from liverplan.segmentation import cascade, segment
+from liverplan.segmentation.models import model_for
 from liverplan.volume import Grid, Volume
 
 
@@ -105,6 +108,41 @@ def test_an_image_without_air_or_an_mr_is_refused(models: Path) -> None:
         segment(Volume(grid, np.full(grid.shape, 110, dtype=np.int16)), models)
     with pytest.raises(SegmentationRefused, match="MR"):
         segment(Volume(grid, np.full(grid.shape, 110, dtype=np.int16), "MR"), models)
+
+
+def test_a_model_for_mr_finds_the_liver_in_signal_of_any_unit_and_says_nothing_of_lesions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cascade, "load_engine", BrightestIsLiver)
+    models = write_small_models(tmp_path / "mr", "MR")
+    volume = ellipsoid_mr()
+    masks = segment(volume, models)
+    other = segment(Volume(volume.grid, volume.array * 7, "MR"), models)
+    assert masks.mask(Structure.LIVER).sum() * volume.grid.voxel_ml == pytest.approx(1131, rel=0.05)
+    assert np.array_equal(masks.mask(Structure.LIVER), other.mask(Structure.LIVER))
+    assert set(masks.masks) == {Structure.LIVER}
+    assert any("nothing else was looked for" in note for note in masks.notes)
+
+
+def test_a_model_for_mr_refuses_a_ct(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cascade, "load_engine", BrightestIsLiver)
+    with pytest.raises(SegmentationRefused, match="cannot segment"):
+        segment(ellipsoid_ct(), write_small_models(tmp_path / "mr", "MR"))
+
+
+def test_each_modality_has_its_own_model_and_a_half_trained_one_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("liverplan.segmentation.models.models_folder", lambda: tmp_path)
+    write_small_models(tmp_path)
+    assert model_for("MR").name == model_for("CT").name == "liverplan_ct"
+    write_small_models(tmp_path, "MR")
+    assert model_for("MR").name == "liverplan_mr"
+    assert model_for("unknown").name == "liverplan_ct"
+    registry = tomllib.loads((tmp_path / "registry.toml").read_text(encoding="utf-8"))
+    del registry["models"]["liverplan_mr"]["stages"]["locate"]
+    (tmp_path / "registry.toml").write_text(tomli_w.dumps(registry), encoding="utf-8")
+    assert model_for("MR").name == "liverplan_ct"
 
 
 def test_asking_for_a_gpu_that_is_not_there_is_an_error(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,7 +54,7 @@ class Stage:
 @dataclass(frozen=True)
 class Model:
     """A model of any kind. `stages` holds "locate" and "segment" for our cascade, "all" for one folder, and nothing for
-    a tool that keeps its weights itself."""
+    a tool that keeps its weights itself. structures: names of those that its masks are good enough for; empty: all."""
 
     name: str
     title: str
@@ -64,6 +64,7 @@ class Model:
     trained_on: tuple[str, ...]
     stages: Mapping[str, Stage]
     kind: Kind = Kind.CASCADE
+    structures: tuple[str, ...] = ()
 
     @property
     def sha256(self) -> str:
@@ -132,13 +133,16 @@ def user_folder() -> Path:
 def available_models(folder: Path | None = None) -> tuple[Model, ...]:
     """The models of a folder, the default model first; without a folder the shipped ones and the user's own.
 
+    A cascade of which only one network was trained so far is passed over, as long as the folder holds another model.
     Raises ModelError.
     """
     if folder is None:
         return (*available_models(models_folder()), *user_models())
     raw = _read_registry(folder / REGISTRY)
     try:
-        models = [_model(folder, name, entry) for name, entry in raw["models"].items()]
+        entries = raw["models"]
+        whole = {name: entry for name, entry in entries.items() if not _half_trained(entry)}
+        models = [_model(folder, name, entry) for name, entry in (whole or entries).items()]
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise _bad_registry(folder / REGISTRY, f"an entry without {error}") from error
     return tuple(sorted(models, key=lambda m: (m.name != DEFAULT_MODEL, m.name)))
@@ -148,6 +152,13 @@ def user_models() -> tuple[Model, ...]:
     """What was pulled and imported, by name. Raises ModelError."""
     registries = sorted(user_folder().glob(f"[!.]*/{REGISTRY}"))
     return tuple(model for path in registries for model in available_models(path.parent))
+
+
+def model_for(modality: str) -> Model:
+    """The shipped model for images of a modality; the default one where none is made for it. Raises ModelError."""
+    wanted = MODEL_OF.get(modality, DEFAULT_MODEL)
+    shipped = {model.name: model for model in available_models(models_folder())}
+    return shipped[wanted] if wanted in shipped else find_model()
 
 
 def find_model(model: str | Path | None = None) -> Model:
@@ -265,6 +276,10 @@ def _read_json(path: Path) -> dict[str, Any]:
     return settings
 
 
+def _half_trained(entry: Mapping[str, Any]) -> bool:
+    return entry.get("kind", Kind.CASCADE.value) == Kind.CASCADE.value and len(entry.get("stages", {})) == 1
+
+
 def _model(folder: Path, name: str, entry: Mapping[str, Any]) -> Model:
     kind = Kind(entry.get("kind", Kind.CASCADE.value))
     stages = {stage: _stage(folder, value) for stage, value in entry["stages"].items()}
@@ -279,6 +294,7 @@ def _model(folder: Path, name: str, entry: Mapping[str, Any]) -> Model:
         tuple(str(t) for t in entry["trained_on"]),
         stages,
         kind,
+        tuple(str(name) for name in entry.get("structures", ())),
     )
 
 

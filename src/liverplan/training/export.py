@@ -41,6 +41,8 @@ _MODEL_TITLES = {
     "CT": "CT: liver, lesions, portal vein, hepatic veins, vena cava (research preview)",
     "MR": "MR: liver (research preview)",
 }
+STRUCTURES_OF: dict[str, tuple[str, ...]] = {"CT": (), "MR": ("liver",)}
+"""What a model's masks are good enough for, by its card; empty: all that it labels."""
 SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
 WINDOW = (96, 96, 96)
 OVERLAP = 0.25
@@ -98,6 +100,7 @@ def register(
         "modality": modality,
         "licence": licence,
         "trained_on": list(trained_on),
+        "structures": list(STRUCTURES_OF[modality]),
         "stages": dict(sorted(stages.items())),
     }
     text = "# Models of this folder. Weights load only when their sha256 is the one written here.\n"

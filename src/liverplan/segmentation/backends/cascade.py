@@ -32,13 +32,14 @@ class Cascade:
 
     def segment(self, volume: Volume, progress: Callable[[float, str], None]) -> Segmentation:
         """See `liverplan.segmentation.segment`."""
-        _require_ct(volume)
+        _require_modality(volume, self.model)
         upright = volume.canonical()
         labelled = label_liver(upright, self.model, choose_engine(self._device, self._engine), progress)
         masks, notes = clean(labelled.labels, upright.grid.spacing_mm)
         notes = [*cut_off(masks[Structure.LIVER], labelled.box, upright.grid.shape), *notes]
-        whole = {s: _restored(m, labelled.box, volume.grid) for s, m in masks.items()}
-        said = (_WARNING.format(engine=labelled.engine), *labelled.notes, *notes)
+        good, left_out = _good_enough(masks, self.model)
+        whole = {s: _restored(m, labelled.box, volume.grid) for s, m in good.items()}
+        said = (_WARNING.format(engine=labelled.engine), *labelled.notes, *left_out, *(notes if not left_out else []))
         return Segmentation(volume.grid, whole, "model", self.model.identity, said)
 
 
@@ -49,13 +50,32 @@ def _restored(mask: BoolArray, box: tuple[slice, slice, slice], grid: Grid) -> n
     return whole
 
 
-def _require_ct(volume: Volume) -> None:
+def _good_enough(masks: dict[Structure, BoolArray], model: Model) -> tuple[dict[Structure, BoolArray], list[str]]:
+    """The masks that the model was found good enough for, and a note on the others."""
+    if not model.structures:
+        return masks, []
+    good = {structure: mask for structure, mask in masks.items() if structure.value in model.structures}
+    names = ", ".join(Structure(name).title.lower() for name in model.structures)
+    note = f"{model.name} gives {names} only: nothing else was looked for, and what depends on it is undetermined."
+    return good, [note]
+
+
+def _require_modality(volume: Volume, model: Model) -> None:
+    if model.modality == "MR":
+        if volume.modality != "MR":
+            raise _other_modality(model, f"an image of modality {volume.modality}", "an MR image")
+        return
     if volume.modality == "MR":
-        raise SegmentationRefused(
-            "the shipped model cannot segment MR",
-            got="an MR image",
-            wanted="a contrast-enhanced CT",
-            do="Give masks with --segmentation, or a model for MR with --model.",
-        )
+        raise _other_modality(model, "an MR image", "a contrast-enhanced CT")
     if float(volume.array.min()) > _AIR_BELOW_HU:
-        raise no_liver(f"values from {volume.array.min():g} up, without air")
+        raise no_liver(f"values from {volume.array.min():g} up, without air; if this is MR, say --modality MR")
+
+
+def _other_modality(model: Model, got: str, wanted: str) -> SegmentationRefused:
+    return SegmentationRefused(
+        f"the model {model.name} cannot segment this image",
+        got=got,
+        wanted=wanted,
+        do="Choose the modality with --modality if it is wrong, another model with --model, or give masks with "
+        "--segmentation.",
+    )
