@@ -9,6 +9,7 @@ LiverplanError
 |   |-- ProtocolError          a trial protocol that does not load
 |   |-- ClinicalError          a clinical record that does not load
 |   |-- ModelError             a model that is missing, damaged or does not fit
+|   |-- ArchiveError           an image archive (PACS) that does not answer, refuses, or is called by a wrong address
 |   `-- OutputError            a place where results cannot be written
 `-- ResourceError              status 4: memory, disk or device ran out
 """
@@ -61,6 +62,10 @@ class ClinicalError(InputError):
 
 class ModelError(InputError):
     """A segmentation model that is missing, damaged or does not fit."""
+
+
+class ArchiveError(InputError):
+    """An image archive (PACS) that does not answer, refuses, or is called by a wrong address."""
 
 
 class OutputError(InputError):

@@ -23,6 +23,7 @@ VERBS: tuple[str, ...] = (
     "evaluate",
     "models",
     "cohort",
+    "dicom",
     "schema",
     "view",
 )
