@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from pydicom import dcmread
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
@@ -43,7 +44,17 @@ def write_study(
         source = source_series(folder / "ct", volume)
         assert source is not None
         write_seg(folder / "seg.dcm", Segmentation(volume.grid, masks.masks), source)
+        _by_a_reader(folder / "seg.dcm", number)
     return study_uid(number)
+
+
+def _by_a_reader(path: Path, number: int) -> None:
+    """As somebody else's object: the same masks written by this program would be the same object as the result."""
+    seg = dcmread(path)
+    seg.Manufacturer = "a reader's workstation"
+    seg.SOPInstanceUID = seg.file_meta.MediaStorageSOPInstanceUID = derived_uid("test segmentation", str(number))
+    seg.SeriesInstanceUID = derived_uid("test segmentations", str(number))
+    seg.save_as(path, enforce_file_format=True)
 
 
 def write_series(folder: Path, image: Volume, number: int) -> None:

@@ -60,13 +60,17 @@ def listen(told: Listening, stop: threading.Event, ready: Any = lambda port: Non
         desk = _Desk(told, queue, stop)
         desk.recover()
         workers = [threading.Thread(target=work, daemon=True) for work in (desk.plan_all, desk.send_all)]
-        for worker in workers:
-            worker.start()
-        with serving(told.receiver, desk.keep) as port:
-            ready(port)
-            stop.wait()
-        for worker in workers:
-            worker.join()
+        try:
+            with serving(told.receiver, desk.keep) as port:
+                for worker in workers:
+                    worker.start()
+                ready(port)
+                stop.wait()
+        finally:
+            stop.set()
+            for worker in workers:
+                if worker.is_alive():
+                    worker.join()
 
 
 def status_of(state: Path) -> list[StudyState]:
