@@ -110,8 +110,9 @@ def hostile() -> dict[str, Any]:
 
 def test_the_first_page_answers() -> None:
     first, report = pages(pdf())[0], example_case.report()
-    order = ["Undetermined", "The 7 mm limit lies inside", "Limited by the", "What no resection can exceed", "Lesions"]
-    order += ["Best plan, as measured", "Wedges", "Trial criteria: NCT06934018", "What is missing", "Quality gates"]
+    order = ["Undetermined", "The 7 mm limit lies inside", "Limited by the", "What no resection can exceed"]
+    order += ["Planned margin", "Best plan, as measured", "Wedges", "Trial criteria: NCT06934018"]
+    order += ["What is missing, and where", "Quality gates"]
     places = [first.index(word) for word in order]
     assert places == sorted(places)
     x, y, z = report["lesions"][1]["limiting"]["witness_lps_mm"][1]

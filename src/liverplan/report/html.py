@@ -67,8 +67,9 @@ def render_html(
     left_out, figures = [f.file for f in figures if f not in kept], kept
     png = {f.file: _data_uri(images[f.file]) for f in figures}
     room = MOST_BYTES - TEXT_BYTES - sum(map(len, png.values()))
+    live = interactive(report, data or {}, room)
     return template.render(
-        live=interactive(report, data or {}, room),
+        live=live,
         left_out=left_out,
         r=report,
         words=wording,
@@ -77,7 +78,7 @@ def render_html(
         answer=answer(report),
         trial=_trial(report["eligibility"]),
         clinical=clinical_view(report.get("clinical")),
-        contents=_contents(report),
+        contents=_contents(report, live is not None),
         quality=quality(report["quality"]),
         methods=methods(report, run or {}),
         provenance=facts(report, run or {}),
@@ -126,12 +127,12 @@ def _trial(eligibility: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _contents(report: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Anchors and names of the sections that a reader jumps to."""
+def _contents(report: Mapping[str, Any], live: bool) -> list[tuple[str, str]]:
+    """Anchors and names of the sections that a reader jumps to. live: whether there is something to explore."""
     clinical = [("clinical", "Clinical record")] if report.get("clinical") is not None else []
     first = [("criteria", "Trial criteria"), ("pictures", "Pictures"), ("resections", "Resections")]
     middle = [
-        ("explore", "Explore"),
+        *([("explore", "Explore")] if live else []),
         ("lesions", "Lesions"),
         ("curve", "Remnant against margin"),
         ("volumes", "Volumes"),

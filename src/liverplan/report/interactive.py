@@ -28,6 +28,11 @@ MOST_BYTES = 15_000_000
 """Size of report.html that others rely on."""
 _LIBRARY_START, _LIBRARY_END = "<script>", "var camera,controls,scene,renderer,tracklight;"
 """Where three.js stands in trimesh's page: between the tag and trimesh's own program."""
+_HOLDS = {
+    interactive_scene.FILE: {"low_lps_mm", "size_mm", "focus_lps_mm", "radius_mm", "parts"},
+    interactive_stack.FILE: {"shape", "spacing_mm", "affine_lps", "to_index", "window", "image_spacing_mm", "grey"},
+}
+"""What the files of OUT/figures must hold; the rest is the browser's to miss."""
 
 
 def interactive(report: Mapping[str, Any], data: Mapping[str, str], room_bytes: int) -> dict[str, Any] | None:
@@ -66,12 +71,12 @@ def interactive(report: Mapping[str, Any], data: Mapping[str, str], room_bytes: 
 
 
 def read_data(out_dir: Path) -> dict[str, str]:
-    """scene.json and stack.json of OUT/figures, as far as they exist and are JSON objects."""
+    """scene.json and stack.json of OUT/figures, as far as they exist and hold what they should."""
     found = {}
-    for name in (interactive_scene.FILE, interactive_stack.FILE):
+    for name, wanted in _HOLDS.items():
         try:
             text = (out_dir / FOLDER / name).read_text(encoding="utf-8")
-            if isinstance(json.loads(text), dict):
+            if (content := json.loads(text)) and isinstance(content, dict) and wanted <= content.keys():
                 found[name] = text
         except (OSError, ValueError, RecursionError):
             continue

@@ -58,13 +58,13 @@ def write_scene(out_dir: Path, report: Mapping[str, Any], parts: Sequence[Part])
 
 def packed(array: npt.NDArray[Any]) -> str:
     """An array's bytes, deflated, as base64: what the browser's own `DecompressionStream` opens."""
-    return base64.b64encode(zlib.compress(np.ascontiguousarray(array).tobytes(), 9)).decode("ascii")
+    return base64.b64encode(zlib.compress(np.ascontiguousarray(array).tobytes(), 6)).decode("ascii")
 
 
 def _surfaces(out_dir: Path, report: Mapping[str, Any], parts: Sequence[Part]) -> Iterable[tuple[dict[str, Any], Mesh]]:
     for part in parts:
         look = {"name": part.name, "title": _title(part.name, report), "rgb": part.rgb, "opacity": part.opacity}
-        yield look | {"shown": part.name != SHELL or len(parts) > 1, "kind": _kind(part.name)}, _light(part.mesh)
+        yield look | {"shown": True}, _light(part.mesh)
     for rank, plan in enumerate(report["resections"][:CUTS], 1):
         stem = Path(plan["mask"]).name.removesuffix(".nii.gz")
         try:
@@ -74,13 +74,7 @@ def _surfaces(out_dir: Path, report: Mapping[str, Any], parts: Sequence[Part]) -
         if not mesh.is_empty:
             title = f"Cut of resection {rank}: {plan_title(plan['name'])}"
             look = {"name": f"cut_{rank}", "title": title, "rgb": CUT_RGB, "opacity": 0.6}
-            yield look | {"shown": False, "kind": "cut"}, _light(mesh)
-
-
-def _kind(name: str) -> str:
-    if name == SHELL:
-        return "shell"
-    return "lesion" if name.startswith("lesion") else "anatomy"
+            yield look | {"shown": False}, _light(mesh)
 
 
 def _title(name: str, report: Mapping[str, Any]) -> str:

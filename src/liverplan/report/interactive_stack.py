@@ -27,8 +27,8 @@ MOST_VOXELS = 3_000_000
 """About 2.5 MB in the page; a liver's box of 22 x 18 x 20 cm comes to 1.4 mm."""
 MARGIN_MM = 12.0
 """Tissue shown around the liver, to judge its outline."""
-REACH_STEP_MM = 0.2
-"""Steps in which the ring of the margin slider is kept: 254 of them reach beyond 50 mm."""
+REACH_MM, REACH_STEP_MM = 32.0, 0.2
+"""How far around the lesions the ring of the margin slider is kept, a little beyond the curve, and in which steps."""
 _OUTLINED = (
     Structure.LIVER,
     Structure.VENA_CAVA,
@@ -105,15 +105,17 @@ def _nearest(array: AnyArray, step: FloatArray, lattice: Grid) -> AnyArray:
 
 
 def _reach(masks: Mapping[Structure, AnyArray], lattice: Grid) -> npt.NDArray[np.uint8]:
-    """How far every place in the liver is from the lesions, in steps of REACH_STEP_MM, for the ring; 255 elsewhere."""
+    """How far the liver near the lesions is from them, in steps of REACH_STEP_MM, for the ring; 255 elsewhere."""
     reach = np.full(lattice.shape, 255, np.uint8)
-    if Structure.LESIONS not in masks:
+    if Structure.LESIONS not in masks or not masks[Structure.LESIONS].any():
         return reach
-    liver = masks[Structure.LIVER]
-    away = distance_transform_edt(~masks[Structure.LESIONS], sampling=lattice.spacing_mm)
+    i, j, k = (int(np.ceil(REACH_MM / s)) for s in lattice.spacing_mm)
+    box = bounding_box(masks[Structure.LESIONS], (i, j, k))
+    away = distance_transform_edt(~masks[Structure.LESIONS][box], sampling=lattice.spacing_mm)
     # The boundary of a mask lies half a voxel before the first voxel outside.
     steps = (away - min(lattice.spacing_mm) / 2).clip(0) / REACH_STEP_MM
-    reach[liver] = steps.round().clip(0, 254).astype(np.uint8)[liver]
+    near = masks[Structure.LIVER][box] & (away <= REACH_MM)
+    reach[box][near] = steps[near].round().clip(0, 254).astype(np.uint8)
     return reach
 
 
