@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from importlib.util import find_spec
 from pathlib import Path
@@ -173,7 +174,12 @@ def listen(
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stop.set())
-    serve(told, stop, lambda bound: console.say(f"listening as {aet}@{host}:{bound}"))
+
+    def is_ready(bound: int) -> None:
+        console.say(f"listening as {aet}@{host}:{bound}")
+        sys.stdout.flush()  # whoever started this through a pipe waits for the line
+
+    serve(told, stop, is_ready)
     _say_status(console, state)
 
 

@@ -161,9 +161,11 @@ class _Desk:
         if not path.is_file():
             write_bytes_atomic(path, content)
             _settle(folder)
+        first = header.study not in self._seen
         self._seen[header.study] = time.monotonic()
-        if self._queue.arrived(header.study, header.instance):
-            self._note("received", header.study, instance=header.instance, kind=header.kind)
+        self._queue.arrived(header.study, header.instance)
+        if first:  # a line per study and start, not one per slice
+            self._note("receiving", header.study)
 
     def _is_complete(self, study: str) -> bool:
         return time.monotonic() - self._seen.get(study, self._started) >= self._told.idle_s
