@@ -66,7 +66,7 @@ print("columns of cases:", ", ".join(cases[0]))
 
 # %%
 print("wide margin:", dict(Counter(case["wide_margin"] for case in cases)))
-undecided = Counter(row["id"] for row in criteria if row["outcome"] == "undetermined")
+undecided = Counter(row["criterion"] for row in criteria if row["outcome"] == "undetermined")
 print("criteria left open most often:", undecided.most_common(5))
 
 # %% [markdown]
