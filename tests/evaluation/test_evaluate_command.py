@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import simple_case
 from liverplan.cli.main import run
-from liverplan.evaluation.cases import cases_in, matched
+from liverplan.evaluation.cases import cases_in, matched, wanted
 from liverplan.io.nifti import write_nifti
 from liverplan.io.writing import write_segmentation, write_volume
 from liverplan.volume import Grid
@@ -121,6 +121,14 @@ def test_images_are_matched_with_a_folder_of_cases_by_name(
     assert run([*command, "--no-plan", "--json"]) == 0
     cases = json.loads(capsys.readouterr().out)["cases"]
     assert [(c["id"], c["lesions"]["false_positives"]) for c in cases] == [("b", 1), ("a", 0)]
+
+
+def test_images_of_one_name_are_told_apart_by_their_folders(folders: tuple[Path, Path]) -> None:
+    images = [Path("p") / name / "image.nii.gz" for name in "ab"]
+    cases = wanted(images, [folders[0]], [])
+    assert [(c.id, c.reference.name) for c in cases] == [("a", "a"), ("b", "b")]
+    twice = wanted([images[0], images[0]], [folders[0] / "a", folders[0] / "a"], [])
+    assert [c.id for c in twice] == ["1-a", "2-a"]
 
 
 def test_masks_on_another_grid_are_a_failure_of_that_case_only(

@@ -37,17 +37,27 @@ def wanted(images: Sequence[Path], references: Sequence[Path], predictions: Sequ
         if len(references) != 1 or len(predictions) != 1:
             raise _count("without IMAGE one --reference and one --prediction, each with one case or many")
         return matched(references[0], predictions[0])
-    theirs, ours = _for_images(images, references), _for_images(images, predictions) if predictions else []
-    return [Pair(_id(image), image, theirs[n], ours[n] if ours else None) for n, image in enumerate(images)]
+    ids = _ids(images)
+    theirs = _for_images(ids, references)
+    ours = _for_images(ids, predictions) if predictions else []
+    return [Pair(ids[n], image, theirs[n], ours[n] if ours else None) for n, image in enumerate(images)]
 
 
-def _for_images(images: Sequence[Path], given: Sequence[Path]) -> list[Path]:
-    if len(given) == len(images) and (len(images) > 1 or masks_of(given[0]) is not None or not given[0].is_dir()):
+def _ids(images: Sequence[Path]) -> list[str]:
+    """Names of the images; where those repeat (p1/image.nii.gz, p2/image.nii.gz) of their folders; else numbers too."""
+    names = [_id(image) for image in images]
+    if len(set(names)) < len(names):
+        names = [image.resolve().parent.name for image in images]
+    return names if len(set(names)) == len(names) else [f"{n}-{name}" for n, name in enumerate(names, start=1)]
+
+
+def _for_images(ids: Sequence[str], given: Sequence[Path]) -> list[Path]:
+    if len(given) == len(ids) and (len(ids) > 1 or masks_of(given[0]) is not None or not given[0].is_dir()):
         return [masks_of(path) or path for path in given]
     if len(given) != 1:
         raise _count("one --reference (and one --prediction, if any) per IMAGE, or one folder with all of them by id")
     found = cases_in(given[0])
-    absent = [_id(image) for image in images if _id(image) not in found]
+    absent = [name for name in ids if name not in found]
     if absent:
         raise InputError(
             "an image has no masks of its name",
@@ -55,7 +65,7 @@ def _for_images(images: Sequence[Path], given: Sequence[Path]) -> list[Path]:
             wanted="a folder or label map named as the image",
             do="Rename the masks, or give them one by one in the images' order.",
         )
-    return [found[_id(image)] for image in images]
+    return [found[name] for name in ids]
 
 
 def matched(references: Path, predictions: Path) -> list[Pair]:
