@@ -57,6 +57,15 @@ _RECORDED_PACKAGES = (
 
 
 @dataclass(frozen=True)
+class Corrected:
+    """Who made the masks at first ("given" or "model"), which model, and how they were corrected since (None: not)."""
+
+    origin: str
+    model: Mapping[str, str] | None
+    corrections: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
 class Settings:
     """What a run was asked for; written to run.json."""
 
@@ -74,6 +83,8 @@ class Settings:
     body: BodySize = field(default_factory=lambda: BodySize(None, None))
     """Said beside the clinical record, which may hold it as well."""
     cut_loss: Path | None = None
+    corrected: Corrected | None = None
+    """For masks of a case that is planned again: they are still the model's where a model made them."""
 
 
 @dataclass
@@ -115,6 +126,8 @@ def plan_case(settings: Settings, out: Path, overwrite: bool = False, progress: 
             wishes = _wishes(settings, masks, clinical)
             result = plan(volume, masks, protocol, lambda f, s: report_progress(0.5 + 0.2 * f, s), wishes)
         record = to_record(result)
+        if settings.corrected is not None and settings.corrected.corrections is not None:
+            record["segmentation"]["corrections"] = dict(settings.corrected.corrections)
         write_json_atomic(folder / "report.json", record)
         planned_written = [beside.submit(write) for write in _planned_masks(result, folder)]
         with timings.stage("meshes"):
@@ -144,7 +157,9 @@ def plan_case(settings: Settings, out: Path, overwrite: bool = False, progress: 
 def _segmentation(settings: Settings, volume: Volume, ahead: ReadAhead | None, progress: Progress) -> Segmentation:
     if settings.segmentation is not None:
         progress(0.0, "reading the masks")
-        return read_segmentation(settings.segmentation, volume.grid, ahead or read_file)
+        masks = read_segmentation(settings.segmentation, volume.grid, ahead or read_file)
+        was = settings.corrected
+        return masks if was is None else replace(masks, origin=was.origin, model=was.model)
     from liverplan.segmentation import segment
 
     progress(0.0, "segmenting")

@@ -43,7 +43,7 @@ from liverplan.protocol import Decision, Limits, Protocol, Reading, decide
 from liverplan.quality import Quality, assess
 from liverplan.quantity import Distance, Quantity, Unknown
 from liverplan.resection.given import GivenResection
-from liverplan.resection.measure import MeasuredResection, Stay
+from liverplan.resection.measure import MeasuredResection, Stay, measure
 from liverplan.resection.table import resections_of
 from liverplan.resection.workspace import Workspace
 from liverplan.sensitivity import Sensitivity, sensitivity
@@ -66,6 +66,7 @@ CURVE_MM = tuple(float(m) for m in range(31))
 MODEL_BOUNDARY = BoundaryError(lesion_mm=3.0, vessel_mm=3.0, liver_mm=3.0)
 """Boundary error of a model's masks until a model states its own. It does not cover what a model missed altogether:
 verdicts on unread masks are undetermined whatever the interval says."""
+CUT_OFF = "the liver is cut off at the edge of the scan, so that its remnant is unknown"
 _CONTEXT_MM = 12.0
 
 Box = tuple[slice, slice, slice]
@@ -157,61 +158,32 @@ def plan(
             do="Segment the liver, or let the model do it (leave --segmentation away).",
         )
     clock = _Clock(progress)
-    image, masks = volume.canonical(), segmentation.canonical()
-    lesion_mask = masks.masks.get(Structure.LESIONS, np.zeros(image.grid.shape, dtype=np.uint8))
-    whole_map = find_lesions(lesion_mask, image.grid)
-    error = MODEL_BOUNDARY if segmentation.origin == "model" else BoundaryError()
-    lesion_labels = whole_map.labels
-    box = _box_of(masks, whole_map)
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        # Tracing and nearest neighbours wait for each other's processors only.
-        tracing, missing = _traced_beside(pool, masks, image.grid)
-        clock.stage(0.1, "distances and vessel trees")
-        inner, inner_masks, lesion_map = _cropped(image, masks, whole_map, box)
-        liver = inner_masks.mask(Structure.LIVER) | (lesion_map.labels > 0)
-        grid = inner.grid
-        capsule = pooled_surface(liver, grid, CELL_MM)
-        cells = liver_cells(liver, lesion_map.labels, grid)
-        distance_mm = lesion_distances_mm(cells, lesion_map.lesions)
-        trees = {structure: tree.result() for structure, tree in tracing.items()}
-    clock.stage(0.35, "quality and loss field")
+    image = volume.canonical()
     with ThreadPoolExecutor(max_workers=1) as pool:
-        assessing = pool.submit(assess, image, masks, whole_map, trees)
-        portal, hepatic = trees.get(Structure.PORTAL_VEIN), trees.get(Structure.HEPATIC_VEINS)
-        field = loss_field(cells, lesion_map.lesions, portal, hepatic, grid, error, distance_mm)
-        names, estimate = _named(field)
-        quality = assessing.result()
-    image, masks = inner, inner_masks
-    # One memory order for all that resections compare: mixed orders cost ten times as much.
-    work = Workspace(
-        grid,
-        np.ascontiguousarray(liver),
-        np.ascontiguousarray(lesion_map.labels),
-        field,
-        names.get(Structure.PORTAL_VEIN),
-        names.get(Structure.HEPATIC_VEINS),
-        error,
-    )
-    clock.stage(0.6, "margin curve")
+        assessing: list[Future[Quality]] = []
+
+        def beside(masks: Segmentation, whole_map: LesionMap, trees: Mapping[Structure, VesselTree]) -> None:
+            assessing.append(pool.submit(assess, image, masks, whole_map, trees))
+
+        ready = prepare(segmentation.canonical(), clock.stage, beside)
+        quality = assessing[0].result()
+    work, trees, missing, lesion_map = ready.work, ready.trees, ready.missing_trees, ready.lesion_map
+    field, vessels = work.field, ready.vessels
+    clock.stage(0.65, "margin curve")
     curve = margin_curve(field, CURVE_MM)
-    clock.stage(0.65, "clearances")
-    walls = walls_of(masks)
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        found = pool.map(lambda lesion: vessel_findings(lesion, walls, trees, error), lesion_map)
-        vessels = {lesion.id: vessel for lesion, vessel in zip(lesion_map, found, strict=True)}
     clock.stage(0.7, "resections")
     limits = protocol.limits
     wanted_mm = limits.wide_margin_mm if wishes.margin_mm is None else wishes.margin_mm
-    given = [_on_workspace(g, segmentation.grid, box) for g in wishes.given]
-    measured = resections_of(work, limits, wanted_mm, _what_stays(field, vessels), given)
+    given = [_on_workspace(g, segmentation.grid, ready.box) for g in wishes.given]
+    measured = resections_of(work, limits, wanted_mm, ready.stay, given)
     resections = open_where_unsafe(measured, segmentation.origin == "model", quality)
     clock.stage(0.95, "bounds and verdicts")
     judge = _Judge(field, limits, quality, missing, vessels, segmentation.origin == "model", resections)
-    segments = given_segments(masks, lesion_map) or estimated_segments(estimate, field)
+    segments = given_segments(ready.masks, lesion_map) or estimated_segments(ready.segments, field)
 
     def finding_of(row: int) -> LesionFinding:
         lesion_id = field.lesions[row].id
-        return lesion_finding(row, judge.lesion(row), vessels[lesion_id], segments.get(lesion_id), capsule, work)
+        return lesion_finding(row, judge.lesion(row), vessels[lesion_id], segments.get(lesion_id), ready.capsule, work)
 
     with ThreadPoolExecutor(max_workers=2) as pool:
         findings = tuple(pool.map(finding_of, range(len(field.lesions))))
@@ -222,13 +194,13 @@ def plan(
     clock.stage(1.0, "done")
     return Plan(
         volume=volume,
-        segmentation=_with_ids(segmentation, lesion_labels),
+        segmentation=_with_ids(segmentation, ready.labels),
         protocol=protocol,
         lesion_map=lesion_map,
         trees=trees,
         missing_trees=missing,
-        liver_ml=_liver_ml(cells.liver_ml, capsule, error),
-        tumour_ml=cells.tumour_ml,
+        liver_ml=_liver_ml(field.cells.liver_ml, ready.capsule, work.error),
+        tumour_ml=field.cells.tumour_ml,
         field=field,
         curve=curve,
         remnant_known=judge.remnant_unknown,
@@ -240,8 +212,8 @@ def plan(
         quality=quality,
         measures=measures,
         decision=decide(protocol, measures, wishes.clinical.facts()),
-        names=names,
-        segments=estimate,
+        names=ready.names,
+        segments=ready.segments,
         resections=evidence.resections,
         workspace=work,
         fresh=_fresh(evidence, wishes.cut_loss),
@@ -251,6 +223,90 @@ def plan(
         wishes=wishes,
         seconds=clock.seconds,
     )
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What every resection of a case is planned and measured on, from its masks alone.
+
+    masks and work are cut to `box`, the liver's box with some context on the canonical grid; labels are the lesions' on
+    all of it. stay: what no resection takes out.
+    """
+
+    masks: Segmentation
+    box: Box
+    labels: LabelArray
+    lesion_map: LesionMap
+    trees: Mapping[Structure, VesselTree]
+    missing_trees: Mapping[Structure, str]
+    capsule: Surface
+    work: Workspace
+    names: Mapping[Structure, TreeNames]
+    segments: SegmentEstimate | None
+    vessels: Mapping[int, tuple[VesselFinding, ...]]
+
+    @property
+    def stay(self) -> Stay:
+        return _what_stays(self.work.field, self.vessels)
+
+
+Beside = Callable[[Segmentation, LesionMap, Mapping[Structure, VesselTree]], None]
+
+
+def prepare(
+    masks: Segmentation,
+    progress: Progress = lambda _fraction, _stage: None,
+    beside: Beside = lambda _masks, _lesions, _trees: None,
+) -> Prepared:
+    """Lesions, trees, loss field and clearances from canonical masks; `plan` goes on from here, and so does a viewer.
+
+    beside: called once the trees are traced, with the whole masks, to start what else needs them.
+    """
+    lesion_mask = masks.masks.get(Structure.LESIONS, np.zeros(masks.grid.shape, dtype=np.uint8))
+    whole_map = find_lesions(lesion_mask, masks.grid)
+    error = MODEL_BOUNDARY if masks.origin == "model" else BoundaryError()
+    box = _box_of(masks, whole_map)
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        # Tracing and nearest neighbours wait for each other's processors only.
+        tracing, missing = _traced_beside(pool, masks, masks.grid)
+        progress(0.1, "distances and vessel trees")
+        inner, lesion_map = _cropped(masks, whole_map, box)
+        liver = inner.mask(Structure.LIVER) | (lesion_map.labels > 0)
+        grid = inner.grid
+        capsule = pooled_surface(liver, grid, CELL_MM)
+        cells = liver_cells(liver, lesion_map.labels, grid)
+        distance_mm = lesion_distances_mm(cells, lesion_map.lesions)
+        trees = {structure: tree.result() for structure, tree in tracing.items()}
+    progress(0.35, "quality and loss field")
+    beside(masks, whole_map, trees)
+    portal, hepatic = trees.get(Structure.PORTAL_VEIN), trees.get(Structure.HEPATIC_VEINS)
+    field = loss_field(cells, lesion_map.lesions, portal, hepatic, grid, error, distance_mm)
+    names, estimate = _named(field)
+    # One memory order for all that resections compare: mixed orders cost ten times as much.
+    work = Workspace(
+        grid,
+        np.ascontiguousarray(liver),
+        np.ascontiguousarray(lesion_map.labels),
+        field,
+        names.get(Structure.PORTAL_VEIN),
+        names.get(Structure.HEPATIC_VEINS),
+        error,
+    )
+    progress(0.6, "clearances")
+    walls = walls_of(inner)
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        found = pool.map(lambda lesion: vessel_findings(lesion, walls, trees, error), lesion_map)
+        vessels = {lesion.id: vessel for lesion, vessel in zip(lesion_map, found, strict=True)}
+    return Prepared(inner, box, whole_map.labels, lesion_map, trees, missing, capsule, work, names, estimate, vessels)
+
+
+def measure_given(ready: Prepared, given: GivenResection, limits: Limits, quality: Quality) -> MeasuredResection:
+    """A resection of the surgeon's measured alone, as `plan` measures it among others. given: on `ready.work.grid`."""
+    notes = (given.source, *given.notes)
+    found = measure(ready.work, given.name, "given", given.specimen, limits, ready.stay, notes)
+    if not quality.liver_complete:
+        found = found.with_unknown_remnant(Unknown(CUT_OFF), limits)
+    return open_where_unsafe((found,), ready.masks.origin == "model", quality)[0]
 
 
 class _Clock:
@@ -283,7 +339,7 @@ class _Judge:
     def remnant_unknown(self) -> Unknown | None:
         if self.quality.liver_complete:
             return None
-        return Unknown("the liver is cut off at the edge of the scan, so that its remnant is unknown")
+        return Unknown(CUT_OFF)
 
     def case(self) -> Evidence:
         stay = [d for row in range(len(self.field.lesions)) for d in self._stay(row)]
@@ -338,14 +394,10 @@ def _box_of(masks: Segmentation, lesion_map: LesionMap) -> Box:
     return bounding_box(masks.mask(Structure.LIVER) | (lesion_map.labels > 0), (around[0], around[1], around[2]))
 
 
-def _cropped(
-    image: Volume, masks: Segmentation, lesion_map: LesionMap, box: Box
-) -> tuple[Volume, Segmentation, LesionMap]:
-    grid = image.grid.cropped(box)
+def _cropped(masks: Segmentation, lesion_map: LesionMap, box: Box) -> tuple[Segmentation, LesionMap]:
     parts = {s: m[box] for s, m in masks.masks.items()}
-    cut = Segmentation(grid, parts, masks.origin, masks.model, masks.notes)
-    lesions = LesionMap(lesion_map.labels[box], lesion_map.lesions, lesion_map.strays)
-    return Volume(grid, image.array[box], image.modality, image.facts), cut, lesions
+    cut = Segmentation(masks.grid.cropped(box), parts, masks.origin, masks.model, masks.notes)
+    return cut, LesionMap(lesion_map.labels[box], lesion_map.lesions, lesion_map.strays)
 
 
 def _on_workspace(given: GivenResection, grid: Grid, box: Box) -> GivenResection:

@@ -63,7 +63,7 @@ def to_record(plan: Plan) -> dict[str, Any]:
         "eligibility": plan.decision.to_json(),
         "assumptions": list(ASSUMPTIONS),
     }
-    return with_clinical(_rounded(record), plan.wishes.clinical)
+    return with_clinical(rounded(record), plan.wishes.clinical)
 
 
 def _input(plan: Plan) -> dict[str, Any]:
@@ -225,11 +225,11 @@ def _unknown(unknown: Unknown) -> dict[str, Any]:
     return {"value": None, "reason": unknown.reason}
 
 
-def _rounded(value: Any) -> Any:
+def rounded(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key: _rounded(v) for key, v in value.items()}
+        return {key: rounded(v) for key, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_rounded(v) for v in value]
+        return [rounded(v) for v in value]
     if isinstance(value, float):
         # + 0.0 turns the -0.0 that rounding leaves into 0.0.
         return round(value, _DECIMALS) + 0.0

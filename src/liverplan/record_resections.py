@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from liverplan.anatomy import Structure
 from liverplan.fresh_margin import FreshMargin
+from liverplan.lesions import Lesion
 from liverplan.quantity import Distance, Measured, Unknown
 from liverplan.resection.choices import VesselChoice
 from liverplan.resection.cut import CutMargin
@@ -29,8 +30,11 @@ def measured(value: Measured) -> dict[str, Any]:
 
 def resection(plan: Plan, found: MeasuredResection) -> dict[str, Any]:
     """One row of `resections`; shares over standardised volumes follow from the clinical record."""
-    lesions = plan.lesion_map.lesions
-    remnant_known = plan.remnant_known is None
+    return row(found, plan.lesion_map.lesions, plan.remnant_known is None)
+
+
+def row(found: MeasuredResection, lesions: Sequence[Lesion], remnant_known: bool) -> dict[str, Any]:
+    """As `resection`, of a resection measured outside a plan, on lesions in the order of its margins."""
     return {
         "name": found.name,
         "kind": found.kind,
