@@ -39,6 +39,7 @@ def orthanc(folder: Path) -> Iterator[None]:
         "DicomPort": DICOM,
         "HttpPort": HTTP,
         "DicomCheckCalledAet": True,
+        "DicomScpTimeout": 300,  # a busy machine may let a sender wait
         "AuthenticationEnabled": False,
         "RemoteAccessAllowed": False,
         "Plugins": [str(PLUGIN)],
