@@ -13,6 +13,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "segmentation"))
 
 from cases import write_small_models
+
 from liverplan.errors import ModelError
 from liverplan.segmentation import engines
 from liverplan.segmentation.engines import EngineKind, load_engine

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from PIL import Image
 from cohort_cases import (
     NEAR_THE_PORTAL_VEIN,
     attempts,
@@ -27,6 +26,7 @@ from cohort_cases import (
     write_patients,
     write_table,
 )
+from PIL import Image
 
 from liverplan.cohort import Options, Request, read_cohort
 from liverplan.cohort.columns import TABLES

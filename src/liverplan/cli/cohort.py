@@ -18,7 +18,8 @@ from liverplan import RESEARCH_USE_ONLY
 from liverplan.cli.console import AsJson, Console, Quiet
 
 if TYPE_CHECKING:
-    from liverplan.cohort.run import Event, Listener, Summary
+    from liverplan.cohort import Options
+    from liverplan.cohort.run import Event, Listener, Summary, Todo
 
 _HELP = f"""Plan every case of a table or a folder, and collect the results.
 
@@ -80,7 +81,9 @@ def run(
     ),
     address: Annotated[
         str | None,
-        typer.Option(metavar="ADDRESS", help="Ray cluster: auto, HOST:PORT or ray://HOST:PORT. Default: one on this machine."),
+        typer.Option(
+            metavar="ADDRESS", help="Ray cluster: auto, HOST:PORT or ray://HOST:PORT. Default: one on this machine."
+        ),
     ] = None,
     workers: Annotated[
         int | None,
@@ -116,6 +119,16 @@ def run(
     model: Annotated[str | None, typer.Option(metavar="NAME|DIR", help="Segmentation model.")] = None,
     device: Annotated[Device, typer.Option(help="Where the network runs.")] = Device.AUTO,
     pictures: Annotated[bool, typer.Option(help="Draw the pictures of the reports.")] = True,
+    publish: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Copy the results there at the end, such as s3://bucket/out.")
+    ] = None,
+    metrics: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Keep the state of the run there, in Prometheus' text format.")
+    ] = None,
+    price: Annotated[
+        float | None,
+        typer.Option(metavar="X", min=0.0, help="With --dry-run: what an hour of one worker costs, in your money."),
+    ] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -131,12 +144,12 @@ def run(
     cases = read_cohort(source)
     if dry_run:
         todo = what_is_left(cases, out, request, options)
-        ids = [task.case.id for task in todo.tasks]
-        console.say(f"{len(cases)} cases can be used; {len(todo.kept)} are finished, {len(ids)} would be planned")
-        console.result({"cases": len(cases), "kept": len(todo.kept), "to_plan": ids})
+        _say_plan(console, len(cases), todo, options, price)
         return
     with _listening(quiet, as_json) as listener:
-        summary = run_cohort(cases, out, request, options, listener)
+        summary = run_cohort(cases, out, request, options, _both(listener, metrics))
+    if publish is not None:
+        _publish(console, out, publish)
     for line in _lines(summary, out):
         console.say(line)
     console.result({"out": str(out), **asdict(summary)})
@@ -153,6 +166,44 @@ def report(
     page = write_page(out)
     console.say(f"report: {page.resolve()}")
     console.result({"out": str(out), "report": str(page)})
+
+
+def _say_plan(console: Console, total: int, todo: Todo, options: Options, price: float | None) -> None:
+    """What would run, in which order, and what it would take."""
+    from liverplan.cohort.engine_local import workers_that_fit
+    from liverplan.cohort.estimate import estimate
+
+    ids = [task.case.id for task in todo.tasks]
+    fit = 1 if options.engine == "ray" else workers_that_fit(len(ids))
+    found = estimate(todo.tasks, todo.kept, options.workers or fit, price)
+    console.say(f"{total} cases can be used; {len(todo.kept)} are finished, {len(ids)} would be planned")
+    if ids:
+        shown = ", ".join(ids[:10])
+        console.say(f"in this order: {shown}{f' and {len(ids) - 10} more' if len(ids) > 10 else ''}")
+        console.say(found.sentence())
+    console.result({"cases": total, "kept": len(todo.kept), "to_plan": ids, "estimate": asdict(found)})
+
+
+def _both(listener: Listener, metrics: Path | None) -> Listener:
+    """The listener, and the file for Prometheus where one is wanted."""
+    if metrics is None:
+        return listener
+    from liverplan.cohort.metrics import Metrics
+
+    file = Metrics(metrics)
+
+    def both(event: Event) -> None:
+        file(event)
+        listener(event)
+
+    return both
+
+
+def _publish(console: Console, out: Path, address: str) -> None:
+    from liverplan.cohort.publish import publish
+
+    new, there = publish(out, address)
+    console.say(f"published: {new} cases copied to {address}, {there} were there")
 
 
 def _require_apart(source: Path, out: Path) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
+
+from liverplan.cohort.remote import Location, Remote
 
 ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 """An id is a folder's name on any system: no separators, no leading dot, no blanks."""
@@ -16,23 +17,29 @@ ID_WANTED = "1 to 100 of A-Z a-z 0-9 . _ - that start with a letter or a digit"
 
 @dataclass(frozen=True)
 class CohortCase:
-    """A row of the table. Paths are absolute. clinical: the record as JSON, None where nothing was stated."""
+    """A row of the table. Paths are absolute; a `Remote` is fetched when its turn comes. clinical: the record as JSON,
+    None where nothing was stated."""
 
     id: str
-    image: Path
-    segmentation: Path | None = None
-    resections: tuple[Path, ...] = ()
+    image: Location
+    segmentation: Location | None = None
+    resections: tuple[Location, ...] = ()
     modality: str | None = None
     series_uid: str | None = None
     margin_mm: float | None = None
     clinical: Mapping[str, Any] | None = None
 
     @property
-    def inputs(self) -> tuple[tuple[str, Path], ...]:
+    def inputs(self) -> tuple[tuple[str, Location], ...]:
         """Role and path of everything that is read."""
         masks = () if self.segmentation is None else (("segmentation", self.segmentation),)
         own = tuple((f"resection{number}", path) for number, path in enumerate(self.resections, start=1))
         return (("image", self.image), *masks, *own)
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether anything has to be fetched."""
+        return any(isinstance(place, Remote) for _, place in self.inputs)
 
 
 def is_id(text: str) -> bool:

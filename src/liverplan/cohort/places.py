@@ -58,5 +58,9 @@ class Places:
     def superseded(self, case_id: str) -> Path:
         return self.out / "superseded" / case_id
 
+    @property
+    def logs(self) -> Path:
+        return self.out / "logs"
+
     def log(self, case_id: str) -> Path:
-        return self.out / "logs" / f"{case_id}.log"
+        return self.logs / f"{case_id}.log"

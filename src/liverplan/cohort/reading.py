@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 from liverplan.clinical import ROW_COLUMNS, Place, record_from_row
 from liverplan.cohort.cases import ID_WANTED, CohortCase, is_id
+from liverplan.cohort.remote import BETWEEN, Location, Remote, file_system, is_address
 from liverplan.cohort.sources import Row, read_folder, read_rows
 from liverplan.errors import LiverplanError, UnreadableInput
 from liverplan.io.images import FILE_SUFFIXES
@@ -26,6 +28,7 @@ MODALITIES = ("CT", "MR")
 MARGIN_RANGE_MM = (0.5, 30.0)
 """The range that `liverplan plan --margin` takes."""
 _T = TypeVar("_T")
+_NO_IMAGE: Location = Path()
 _DO = "Correct these rows; nothing was planned. `liverplan schema cohort` prints the columns."
 
 
@@ -87,9 +90,9 @@ def _case(row: Row, problems: list[Problem]) -> CohortCase | None:
     name = cells.get("id", "")
     if not is_id(name):
         wrong.append(f"the id {name[:100]!r} cannot name a folder; wanted {ID_WANTED}" if name else "no id")
-    image = checked(lambda: _image(row), Path())
+    image: Location = checked(lambda: _image(row), _NO_IMAGE)
     masks = checked(lambda: _present(row, cells.get("segmentation") or cells.get("masks") or "", "segmentation"), None)
-    own: tuple[Path, ...] = checked(lambda: _resections(row), ())
+    own: tuple[Location, ...] = checked(lambda: _resections(row), ())
     modality = checked(lambda: _modality(cells.get("modality", "")), None)
     margin_mm = checked(lambda: _margin_mm(cells.get("margin_mm", "")), None)
     clinical = checked(lambda: _clinical(row), None)
@@ -103,19 +106,27 @@ class _Wrong(Exception):
     """What is wrong with a cell, in words."""
 
 
-def _image(row: Row) -> Path:
+def _image(row: Row) -> Location:
     path = _present(row, row.cells.get("image", ""), "image")
     if path is None:
         raise _Wrong(*([] if row.problems else ["no image"]))
-    if path.is_file() and path.name.upper() != "DICOMDIR" and not path.name.lower().endswith(FILE_SUFFIXES):
+    if (
+        isinstance(path, Path)
+        and path.is_file()
+        and path.name.upper() != "DICOMDIR"
+        and not path.name.lower().endswith(FILE_SUFFIXES)
+    ):
         raise _Wrong(f"the image {path.name} is no {', '.join(FILE_SUFFIXES)} and no DICOM folder")
     return path
 
 
-def _present(row: Row, cell: str, role: str) -> Path | None:
-    """The path in a cell; None for an empty one."""
+def _present(row: Row, cell: str, role: str) -> Location | None:
+    """The path or the address in a cell; None for an empty one. Of an address only whether it can be opened here."""
     if not cell:
         return None
+    if is_address(cell):
+        _require_opener(cell.partition(BETWEEN)[0])
+        return Remote(cell.rstrip("/"))
     path = row.home / Path(cell).expanduser()
     try:
         if not path.exists():
@@ -129,7 +140,12 @@ def _present(row: Row, cell: str, role: str) -> Path | None:
     return path
 
 
-def _resections(row: Row) -> tuple[Path, ...]:
+@lru_cache
+def _require_opener(scheme: str) -> None:
+    file_system(f"{scheme}{BETWEEN}bucket/name")
+
+
+def _resections(row: Row) -> tuple[Location, ...]:
     cells = (cell.strip() for cell in row.cells.get("resection", "").split(BETWEEN_PATHS))
     found = (_present(row, cell, "resection") for cell in cells)
     return tuple(path for path in found if path is not None)
@@ -161,6 +177,8 @@ def _clinical(row: Row) -> Mapping[str, Any] | None:
     path = _present(row, row.cells.get("clinical", ""), "clinical record")
     if path is None:
         return record or None
+    if isinstance(path, Remote):
+        raise _Wrong(f"the clinical record {path} is at an address; wanted a file here, or clinical columns")
     if record:
         raise _Wrong(f"a clinical record {path.name} and clinical columns beside it: which counts is not known")
     from liverplan.io.clinical import read_clinical

@@ -7,7 +7,8 @@ import platform
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,11 +23,13 @@ from liverplan.cohort.request import Options, Request, pinned
 from liverplan.cohort.schedule import run_tasks
 from liverplan.cohort.state import CaseState, State, opened
 from liverplan.cohort.task import Outcome, Task
-from liverplan.errors import OutputError
+from liverplan.errors import LiverplanError, OutputError
 from liverplan.io.folder import write_json_atomic, writing
 
 LASTING = ("refused", "error")
 """Kinds of failure that stay until the inputs, the model, the protocol or the version change."""
+REMOTE_AT_A_TIME = 32
+"""Cases on a storage that are looked at side by side."""
 
 
 @dataclass(frozen=True)
@@ -150,9 +153,8 @@ def _todo(
     cases: Sequence[CohortCase], places: Places, request: Request, options: Options, known: dict[str, CaseState]
 ) -> Todo:
     tasks, kept = [], []
-    for case in cases:
+    for case, marks in zip(cases, _signatures(cases), strict=True):
         state = known.get(case.id)
-        marks = _signature(case)
         if state is not None and options.resume and _stands(state, marks, request.context(case), places, options):
             kept.append(state)
             continue
@@ -162,11 +164,19 @@ def _todo(
     return Todo(tuple(tasks), tuple(kept))
 
 
+def _signatures(cases: Sequence[CohortCase]) -> Iterable[str | None]:
+    """In the order of the cases; storages are asked for many at once, because each answer takes its time."""
+    if not any(case.is_remote for case in cases):
+        return map(_signature, cases)
+    with ThreadPoolExecutor(REMOTE_AT_A_TIME) as pool:
+        return list(pool.map(_signature, cases))
+
+
 def _signature(case: CohortCase) -> str | None:
     """None when something cannot be looked at: the worker will say what."""
     try:
         return signature(stamps_of(case))
-    except OSError:
+    except (OSError, LiverplanError):
         return None
 
 

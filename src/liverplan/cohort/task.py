@@ -9,9 +9,11 @@ import contextlib
 import faulthandler
 import json
 import os
+import re
 import shutil
 import socket
 import sys
+import tempfile
 import time
 import traceback
 import uuid
@@ -23,8 +25,9 @@ from typing import IO, TYPE_CHECKING
 
 from liverplan import RESEARCH_USE_ONLY, __version__
 from liverplan.cohort.cases import CohortCase
-from liverplan.cohort.inputs import content_hash, signature, stamps_of
+from liverplan.cohort.inputs import content_hash, fetched, signature, stamps_of
 from liverplan.cohort.places import CASE_FILE, THUMBNAIL, Places
+from liverplan.cohort.remote import Location, Remote
 from liverplan.cohort.request import Request
 from liverplan.errors import InputError, LiverplanError, OutputError, ResourceError
 from liverplan.io.folder import write_json_atomic, writing
@@ -38,6 +41,10 @@ STAGE = "stage: "
 """Begins the lines of a log that say what comes next: all that is left of a worker that was killed."""
 _BEFORE = "looking at the inputs"
 _ATTEMPT = ", attempt "
+_FETCHED = "liverplan-"
+"""Begins the name of a temporary folder with what was fetched for a case."""
+_COPY = re.compile(rf"[^\s'\"(]*/{_FETCHED}\w+/(\w+)/[^\s'\"/:,;)]+")
+"""The path of what was fetched for a role, which is then shown as that of a local file."""
 _LIMIT_OVER = "Timeout ("
 """Begins the line that faulthandler writes when it ends a process."""
 
@@ -83,12 +90,14 @@ class CaseWorker:
 
     def __init__(self) -> None:
         self._beside = ThreadPoolExecutor(max_workers=1)
-        self._ahead: dict[str, Future[tuple[str, str]]] = {}
+        self._ahead: dict[str, Future[_Identity]] = {}
         self.name = f"{socket.gethostname()}:{os.getpid()}"
 
     def work(self, task: Task, ahead: Task | None = None) -> Outcome:
         """Plan `task`. ahead: what will probably come next. Never raises for what a case does."""
         current = self._ahead.pop(task.case.id, None)
+        for unused in self._ahead.values():
+            unused.add_done_callback(_forgotten)
         self._ahead.clear()
         with _logging(Places(task.out).log(task.case.id), task) as log:
             waiting = current or self._beside.submit(_identity, task)
@@ -136,16 +145,49 @@ def ended_by_limit(log: Path) -> bool:
     return f"\n{_LIMIT_OVER}" in text[text.rfind(_ATTEMPT) :]
 
 
-def _identity(task: Task) -> tuple[str, str]:
-    """Signature and content of the case; a content that is known for the signature is not read again."""
+@dataclass(frozen=True)
+class _Identity:
+    """Signature and content of a case. copy: it with everything on this machine, in a folder that is then removed."""
+
+    signature: str
+    content: str
+    copy: CohortCase | None = None
+    folder: Path | None = None
+
+    def forget(self) -> None:
+        """Remove what was fetched."""
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _forgotten(unused: Future[_Identity]) -> None:
+    """Remove what was fetched for a case that another worker plans."""
+    if not unused.cancelled() and unused.exception() is None:
+        unused.result().forget()
+
+
+def _identity(task: Task) -> _Identity:
+    """A content that is known for the signature is not read again; what is remote is fetched to be read."""
     stamps = stamps_of(task.case)
     current = signature(stamps)
     if task.known is not None and task.known[0] == current:
-        return task.known
-    return current, content_hash(stamps)
+        return _Identity(*task.known)
+    if not task.case.is_remote:
+        return _Identity(current, content_hash(stamps), task.case)
+    return _fetched(task.case, current)
 
 
-def _attempt(task: Task, identity: Callable[[], tuple[str, str]], log: _Log) -> Outcome:
+def _fetched(case: CohortCase, marks: str) -> _Identity:
+    folder = Path(tempfile.mkdtemp(prefix=_FETCHED))
+    try:
+        copy = fetched(case, folder)
+        return _Identity(marks, content_hash(stamps_of(copy)), copy, folder)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _attempt(task: Task, identity: Callable[[], _Identity], log: _Log) -> Outcome:
     started = time.perf_counter()
     try:
         outcome = _plan(task, identity, log)
@@ -163,7 +205,7 @@ def _failure(task: Task, error: Exception, stage: str) -> Outcome:
         kind, reason = "resources", f"{type(error).__name__}: {error}" if str(error) else "out of memory"
     else:
         kind, reason = "error", f"{type(error).__name__}: {error}"
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, LiverplanError):
         marks = signature(stamps_of(task.case))
         return Outcome(task.case.id, "failed", marks, kind=kind, stage=stage, reason=_shown(reason, task))
     return Outcome(task.case.id, "failed", kind=kind, stage=stage, reason=_shown(reason, task))
@@ -174,10 +216,11 @@ def _shown(reason: str, task: Task) -> str:
     for role, path in task.case.inputs:
         reason = reason.replace(str(path), f"<{role}>")
     reason = reason.replace(str(task.out), "<out>")
+    reason = _COPY.sub(r"<\1>", reason)
     return " ".join(reason.split())[:1000]
 
 
-def _plan(task: Task, identity: Callable[[], tuple[str, str]], log: _Log) -> Outcome:
+def _plan(task: Task, identity: Callable[[], _Identity], log: _Log) -> Outcome:
     if task.version != __version__:
         raise ResourceError(
             "the worker has another version of liverplan than the run",
@@ -185,18 +228,31 @@ def _plan(task: Task, identity: Callable[[], tuple[str, str]], log: _Log) -> Out
             wanted=task.version,
             do="Install the same version on every node.",
         )
-    case, places = task.case, Places(task.out)
-    marks, content = identity()
-    key = task.request.key(case, content)
-    outcome = Outcome(case.id, "done", marks, content, key)
+    found = identity()
+    try:
+        return _plan_known(task, found, log)
+    finally:
+        found.forget()
+
+
+def _plan_known(task: Task, found: _Identity, log: _Log) -> Outcome:
+    case, places, marks = task.case, Places(task.out), found.signature
+    key = task.request.key(case, found.content)
+    outcome = Outcome(case.id, "done", marks, found.content, key)
     if task.reuse and published_key(places, case.id) == key:
         return replace(outcome, status="kept")
+    if found.copy is None:
+        again = _fetched(case, marks) if case.is_remote else replace(found, copy=case)
+        try:
+            return _plan_known(task, again, log)
+        finally:
+            again.forget()
     log.stages("starting")
     work = places.work / f"{case.id}.{uuid.uuid4().hex}"
     try:
         with writing(work):
             work.mkdir(parents=True)
-        _write_case(task, key, content, work, log)
+        _write_case(replace(task, case=found.copy), key, found.content, work, log)
         if signature(stamps_of(case)) != marks:
             raise ResourceError(
                 "the inputs changed while the case was planned",
@@ -250,13 +306,14 @@ def _settings(task: Task, work: Path) -> Settings:
     from liverplan.case import Settings
 
     case, request = task.case, task.request
+    image, masks = _here(case.image), case.segmentation
     stated = None
     if case.clinical is not None:
         stated = work / "clinical.json"
         write_json_atomic(stated, case.clinical)
     return Settings(
-        case.image,
-        case.segmentation,
+        image,
+        None if masks is None else _here(masks),
         request.protocol,
         case.series_uid,
         case.modality,
@@ -264,9 +321,15 @@ def _settings(task: Task, work: Path) -> Settings:
         request.device,
         request.pictures,
         margin_mm=case.margin_mm,
-        resections=case.resections,
+        resections=tuple(map(_here, case.resections)),
         clinical=stated,
     )
+
+
+def _here(place: Location) -> Path:
+    if isinstance(place, Remote):
+        raise TypeError(f"{place} was not fetched")
+    return place
 
 
 def _publish(work: Path, place: Path) -> None:

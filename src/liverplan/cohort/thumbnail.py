@@ -43,7 +43,7 @@ def write_thumbnail(plan: Plan, path: Path) -> None:
 
 
 def shadow_picture(layers: list[tuple[Mask, tuple[int, int, int], float]]) -> npt.NDArray[np.uint8]:
-    """Shadows (i, k) in LPS, from back to front, as an RGB picture: the patient's right at the left, head at the top."""
+    """Shadows (i, k) in LPS, from back to front, as an RGB picture: patient's right at the left, head at the top."""
     picture = np.full((*layers[0][0].shape, 3), 255.0)
     for shadow, rgb, opacity in layers:
         picture[shadow] = (1.0 - opacity) * picture[shadow] + opacity * np.array(rgb)
@@ -55,10 +55,10 @@ def _shadows(plan: Plan) -> list[tuple[Mask, tuple[int, int, int], float]]:
     grid, masks = plan.workspace.grid, plan.segmentation.canonical()
     start = np.rint(masks.grid.to_index(grid.origin_lps_mm)).astype(int)
     box = tuple(slice(a, a + n) for a, n in zip(start, grid.shape, strict=True))
-    layers = []
+    layers: list[tuple[Mask, tuple[int, int, int], float]] = []
     for structure, opacity in _LAYERS:
         if masks.has(structure):
-            layers.append(((masks.mask(structure)[box] > 0).any(axis=1), structure.info.rgb, opacity))
+            layers.append((np.asarray((masks.mask(structure)[box] > 0).any(axis=1)), structure.info.rgb, opacity))
         if structure is Structure.LIVER and plan.resections:
-            layers.append((plan.resections[0].specimen.any(axis=1), _RESECTION_RGB, 0.4))
+            layers.append((np.asarray(plan.resections[0].specimen.any(axis=1), dtype=bool), _RESECTION_RGB, 0.4))
     return layers
