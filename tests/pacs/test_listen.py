@@ -114,6 +114,8 @@ def test_masks_that_the_own_model_drew_do_not_come_back_as_given_ones(tmp_path: 
     write_study(tmp_path / "study", spacing_mm=COARSE)
     seg = dcmread(tmp_path / "study" / "seg.dcm")
     assert _kind(seg, tmp_path) == SEG
+    seg.Manufacturer = "liverplan"
+    assert _kind(seg, tmp_path) == SEG, "masks that were given to this program are a reader's"
     for segment in seg.SegmentSequence:
         segment.SegmentAlgorithmType = "AUTOMATIC"
     assert _kind(seg, tmp_path) == OWN
