@@ -316,3 +316,28 @@ def written(folder: Path, file: str = "view_anterior.png") -> Path:
     write_index(folder, [Figure(file, "view", None, "Anterior", "From the front.", "Steps.")], "vtk")
     write_json_atomic(folder / "report.json", example_case.report())
     return render_report(folder)[0]
+
+
+def test_without_a_lesion_nothing_is_promised_about_a_margin() -> None:
+    report = example_case.report()
+    report |= {"lesions": [], "resections": []}
+    report["case"] |= {
+        "wide_margin": "undetermined",
+        "margin_upper_mm": {"value": None, "reason": "there is no lesion"},
+    }
+    report["case"]["limiting"] = {"kind": "none", "structure": None, "witness_lps_mm": None}
+    words = plain(page(report))
+    assert "Functional remnant if 7 mm is taken not assessable: without a lesion there is no margin" in words
+    assert "Nothing limits the margin" not in words
+    assert "without a lesion there is no margin curve" in words
+    assert "margin inside the liver" not in words
+
+
+def test_a_plan_is_not_said_to_spare_vessels_that_nobody_segmented() -> None:
+    report = example_case.report()
+    report["segmentation"]["structures"]["portal_vein"]["present"] = False
+    report["resections"][0]["divided_vessels"] = []
+    words = plain(page(report))
+    assert "0 vessels divided, as far as segmented" in words
+    assert "not assessable: not segmented: portal vein" in words
+    assert "none of this size" not in words

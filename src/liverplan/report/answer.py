@@ -84,6 +84,13 @@ def quality(checks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {"sentence": told, "shown": shown, "failed": bool(failed)}
 
 
+def unseen_trees(report: Mapping[str, Any]) -> str:
+    """The vessels that nobody segmented, so that no plan can be said to spare them: "portal vein, hepatic veins"."""
+    structures = report["segmentation"]["structures"]
+    absent = [name for name in ("portal_vein", "hepatic_veins") if not structures.get(name, {}).get("present")]
+    return ", ".join(wording.structure_title(name).lower() for name in absent)
+
+
 def wide_margin(report: Mapping[str, Any]) -> str:
     """`Wide margin (>= 7 mm)`, without the number where no protocol's limit was recorded."""
     limits = report.get("limits")

@@ -14,7 +14,7 @@ from PIL import Image
 from liverplan.anatomy import Structure
 from liverplan.io.folder import write_text_atomic
 from liverplan.report import criteria, wording
-from liverplan.report.answer import answer, best_resection, least_margin, quality
+from liverplan.report.answer import answer, best_resection, least_margin, quality, unseen_trees
 from liverplan.report.clinical import clinical_view
 from liverplan.report.curve import curve_svg
 from liverplan.report.figures import CUT_RGB, FOLDER, SHELL_RGB, SPECIMEN_RGB, WITNESS_RGB, Figure, read_index
@@ -88,6 +88,7 @@ def render_html(
         closeups={f.lesion_id: f for f in figures if f.kind == "closeup"},
         slices={n: [f for f in figures if f.kind == "slice" and f.lesion_id == n] for n in _lesion_ids(report)},
         best=best_resection(report),
+        unseen=unseen_trees(report),
         plan_figures=_plan_figures(report, figures),
         limit_mm=_limit(report, "wide_margin_mm"),
         limit_percent=_limit(report, "flr_percent"),
@@ -148,6 +149,8 @@ def palette(report: Mapping[str, Any]) -> list[tuple[str, tuple[int, int, int]]]
     limits = report.get("limits")
     ring = "margin inside the liver" if limits is None else f"{limits['wide_margin_mm']:g} mm margin inside the liver"
     legend = [(structure.title, structure.info.rgb) for structure in shown]
+    if not report["lesions"]:
+        return legend
     return [*legend, (ring, SHELL_RGB), *_cut_colours(report), ("line that a distance was measured along", WITNESS_RGB)]
 
 

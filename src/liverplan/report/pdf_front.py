@@ -6,7 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from liverplan.report import criteria, wording
-from liverplan.report.answer import answer, best_resection, least_margin, limited_by, raised_checks, wide_margin
+from liverplan.report.answer import (
+    answer,
+    best_resection,
+    least_margin,
+    limited_by,
+    raised_checks,
+    unseen_trees,
+    wide_margin,
+)
 from liverplan.report.fonts import markup
 from liverplan.report.pdf_parts import TONES, Flowable, Look, badge, boxes, gap, left_out, soft
 
@@ -179,7 +187,7 @@ def _best(report: Mapping[str, Any], look: Look, width: float) -> list[Flowable]
     verdict = badge(best["meets_protocol"], wording.REACHES[best["meets_protocol"]].lower())
     said = look.rich(f"{title}{verdict}. {look.clipped(wording.sentence(best['reason']))}")
     shares = (0.12, 0.12, 0.21, 0.24, 0.13, 0.18)
-    divided = look.rich(f"<b>Divides:</b> {markup(_divided(best), 2 * look.density.text)}")
+    divided = look.rich(f"<b>Divides:</b> {markup(_divided(best, unseen_trees(report)), 2 * look.density.text)}")
     return [
         look.heading("Best plan, as measured"),
         said,
@@ -208,11 +216,11 @@ def _losses(plan: Mapping[str, Any], look: Look) -> Flowable:
     return look.rich(f"{wording.ml(plan['devascularised_ml'])} /<br/>{wording.ml(plan['congested_ml'])}", "number")
 
 
-def _divided(plan: Mapping[str, Any], most: int = 5) -> str:
-    """The thickest vessels that a plan divides."""
+def _divided(plan: Mapping[str, Any], unseen: str, most: int = 5) -> str:
+    """The thickest vessels that a plan divides. unseen: trees that nobody segmented."""
     vessels = sorted(plan["divided_vessels"], key=lambda v: -(v["diameter_mm"] or 0.0))
     if not vessels:
-        return "no vessel of 2 mm and more."
+        return f"{wording.NOT_ASSESSABLE}: not segmented: {unseen}." if unseen else "no vessel of 2 mm and more."
     told = [
         f"{v['branch'] if v['branch'] is not None else wording.structure_title(v['structure']).lower()} "
         f"({wording.mm(v['diameter_mm'])}, territory {wording.ml(v['territory_ml'])})"
