@@ -87,7 +87,7 @@ def _bars(values: Sequence[float], unit: str, limit: float | None, whole: bool) 
                 f'height="{y(0) - y(count):.1f}"><title>{escape(span)} {escape(unit)}: {count}</title></rect>'
             )
     if limit is not None:
-        pieces += [_line(x(limit), TOP, x(limit), y(0), "limit"), _words(x(limit), TOP - 2, f"{limit:g} {unit}")]
+        pieces += [_line(x(limit), TOP, x(limit), y(0), "limit"), _beside(x(limit), TOP - 2, f"{limit:g} {unit}")]
     shift = width / 2 if whole else 0.0
     end = start + width * (len(counts) - (1 if whole else 0))
     pieces += [_words(x(value + shift), HEIGHT - 14, f"{value:g} {unit}") for value in sorted({start, end})]
@@ -96,6 +96,11 @@ def _bars(values: Sequence[float], unit: str, limit: float | None, whole: bool) 
 
 def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
     return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{kind}"/>'
+
+
+def _beside(x: float, y: float, text: str) -> str:
+    """Words at the right of a line, where they cannot meet those of the axis; at its left near the right end."""
+    return _words(x + 4, y, text, "start") if x < WIDTH - 60 else _words(x - 4, y, text, "end")
 
 
 def _words(x: float, y: float, text: str, anchor: str = "middle") -> str:
