@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from liverplan.training.phantoms import render_phantoms
 if TYPE_CHECKING:
     from liverplan.training.session import Options
 
-LIVERS_WITH_VESSELS = 56
+LIVERS_WITH_VESSELS = 120
 PHANTOMS = 4
 
 
@@ -34,6 +35,10 @@ def prepare_bank(config: TrainingConfig, data: Path, bank: Path, say: Callable[[
             wanted="the folder of label maps and scans that the model card lists",
             do="Give it with --data.",
         )
-    say(f"label bank: {label_bank.prepare(data, bank)} anatomies, {render_phantoms(bank, PHANTOMS)} phantoms")
+    jobs = os.cpu_count() or 1
+    say(
+        f"label bank: {label_bank.prepare(data, bank, jobs=jobs)} anatomies, {render_phantoms(bank, PHANTOMS)} phantoms"
+    )
     if config.stage == "segment":
-        say(f"label bank: {label_bank.grow_vessels(bank, LIVERS_WITH_VESSELS)} livers with vessels")
+        say(f"label bank: {label_bank.grow_vessels(bank, LIVERS_WITH_VESSELS, jobs=jobs)} livers with vessels")
+        say(f"label bank: {label_bank.add_real_veins(data, bank, jobs=jobs)} livers with their own veins")
