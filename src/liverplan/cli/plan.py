@@ -72,7 +72,13 @@ def plan(
         str | None, typer.Option(metavar="UID", help="DICOM series, when the folder has several.")
     ] = None,
     modality: Annotated[Modality | None, typer.Option(help="CT or MR, for files that do not say.")] = None,
-    model: Annotated[str | None, typer.Option(metavar="NAME|DIR", help="Segmentation model.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|DIR",
+            help="A name of `liverplan models list`, totalsegmentator, or a folder: MONAI bundle, nnU-Net v2 model.",
+        ),
+    ] = None,
     device: Annotated[Device, typer.Option(help="Where the network runs.")] = Device.AUTO,
     resection: Annotated[
         list[Path] | None,
