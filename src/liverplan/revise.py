@@ -35,7 +35,8 @@ from liverplan.resection.given import COMBINED
 from liverplan.volume import Reorientation, Segmentation
 
 LOG = "edits.jsonl"
-DRAFT = "draft.json"
+VIEW = ".view.json"
+"""How the viewer was left; of no meaning to the plan."""
 REVISIONS = "revisions"
 _MASKS, _RESECTIONS = "segmentation", "resections"
 _KEPT = (FILE, MARKER, _MASKS)
@@ -194,6 +195,8 @@ def _put(planned: Path, folder: Path, log: Sequence[str]) -> None:
                 shutil.copytree(old, kept / name, copy_function=_link)
             elif old.is_file():
                 _link(old, kept / name)
+        if (folder / VIEW).is_file():
+            _link(folder / VIEW, new / VIEW)
         if log:
             write_text_atomic(new / LOG, "\n".join(log) + "\n")
 

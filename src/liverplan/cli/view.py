@@ -50,10 +50,10 @@ def view(
     console, cases = Console(quiet, as_json), find_cases(path)
     drawing = DrawingTest()
     from liverplan.viewer.app import build
-    from liverplan.viewer.opened import open_case
+    from liverplan.viewer.opened import open_scan
 
     with console.progress("reading the case"):
-        first = open_case(cases[0], image)
+        first = open_scan(cases[0], image)
     drawing.require()
 
     def ready(address: str, chosen: int) -> None:

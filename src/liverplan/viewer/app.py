@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,20 @@ import numpy as np
 from liverplan import RESEARCH_USE_ONLY
 from liverplan.anatomy import Structure
 from liverplan.errors import InputError, LiverplanError
+from liverplan.plan import Prepared
 from liverplan.report.figures import SPECIMEN_RGB
 from liverplan.report.rendering import SHELL
 from liverplan.report.slices import window_of
-from liverplan.viewer import form, panel
-from liverplan.viewer.frames import PLANES
+from liverplan.viewer import form, keys, panel, remembered
+from liverplan.viewer.cases import listed
+from liverplan.viewer.correcting import Correcting
+from liverplan.viewer.cutting import Cutting
+from liverplan.viewer.frames import PLANES, Plane
 from liverplan.viewer.margins import MOST_MM, STEP_MM, Margins, Rebuilt, rebuild
-from liverplan.viewer.opened import OpenCase, open_case
+from liverplan.viewer.opened import OpenCase, open_scan, with_masks
 from liverplan.viewer.outlines import Outlined, anatomy
-from liverplan.viewer.page import build_page
+from liverplan.viewer.page import TABS, build_page
+from liverplan.viewer.recompute import Revising
 from liverplan.viewer.region import Region
 from liverplan.viewer.sending import Sender
 from liverplan.viewer.slicing import REGION, SPECIMEN, SliceView
@@ -39,6 +45,7 @@ WINDOWS = {"liver": (0.0, 200.0), "abdomen": (-150.0, 250.0), "vessels": (0.0, 4
 AUTO = "auto"
 POLL_S = 0.25
 WAIT_FOR_PAGE_S = 8.0
+REMEMBER_S = 1.0
 
 
 class Viewer:
@@ -46,7 +53,7 @@ class Viewer:
 
     def __init__(self, server: Any, cases: Sequence[Path], first: OpenCase) -> None:
         self.server, self.state, self.cases = server, server.state, tuple(cases)
-        self.slices = [SliceView(plane, self._moved) for plane in PLANES]
+        self.slices = [SliceView(plane, self._moved, self._drawn) for plane in PLANES]
         self.space = SpaceView()
         self.sender = Sender(server, [*(view.window for view in self.slices), self.space.window])
         self._worker, self._writer = ThreadPoolExecutor(max_workers=1), ThreadPoolExecutor(max_workers=1)
@@ -54,10 +61,14 @@ class Viewer:
         self._drawing = False
         self._seen = asyncio.Event()
         self.state.margin_most, self.state.margin_step = MOST_MM, STEP_MM
-        self.state.cases = [{"title": case.name, "value": n} for n, case in enumerate(self.cases)]
+        self.state.cases = listed(self.cases) if len(self.cases) > 1 else []
+        self.state.cases_shown, self.state.case_search, self.state.keys_shown, self.state.dark = False, "", False, False
         self.state.notice = RESEARCH_USE_ONLY
         self.state.case_index = 0
         self.state.saved, self.state.refused = "", ""
+        self.state.compare_one, self.state.compare_other, self.state.compared = "", "", []
+        self.revising, self.correcting, self.cutting = Revising(self), Correcting(self), Cutting(self)
+        self._remembering: asyncio.TimerHandle | None = None
         self._hold(first)
 
     # -- a case ----------------------------------------------------------------------------------------------------
@@ -69,29 +80,112 @@ class Viewer:
         self.margins = Margins(case.report["margin_curve"])
         self.targets = targets(case.report)
         self.target: Target | None = None
-        self._outlines = anatomy(case.segmentation)
+        self.outlines: dict[str, Outlined | None] = {}
         self._specimen: Outlined | None = None
         self.at = self._start()
         self._shown = frozenset({SHELL})
         self._margin_mm = float(case.report["limits"]["wide_margin_mm"])
+        self.prepared: Prepared | None = None
+        self.space.clear()
+        self.state.shown, self.state.layers = [], []
         self._open_views()
         self._publish()
+        self.cutting.hold()
+        self.correcting.release()
         state, wide = self.state, float(case.report["limits"]["wide_margin_mm"])
         state.case_name, state.case_note = case.name, case.note
         state.target, state.resection = "", ""
         state.windows = [AUTO, *(WINDOWS if case.report["input"]["modality"] == "CT" else ())]
         state.window = AUTO
-        state.shown = list(self.space.names)
-        state.layers = [{"title": _layer_title(name), "value": name} for name in self.space.names]
         state.margin_wide, state.margin_mm, self._margin_mm = wide, wide, wide
         state.margin_source, state.margin_warning, state.margin_stage, state.margin_progress = "stored", "", "", 0.0
         self._tell_margin()
+        self._recall()
+        if case.segmentation.masks:
+            self._fill(case)
+
+    def _fill(self, case: OpenCase) -> None:
+        """The masks of the case that is held: outlines, surfaces, corrections."""
+        self.case = replace(self.case, segmentation=case.segmentation)
+        for name in self.outlines.keys() - {s.value for s in case.segmentation.masks}:
+            self.outlines[name] = None
+        self.outlines |= anatomy(case.segmentation)
+        self.space.open(case.folder)
+        self.space.witnesses(self._lines())
+        names = list(self.space.names)
+        self.state.shown = names
+        self.state.layers = [{"title": panel.layer_title(name), "value": name} for name in names]
+        self.correcting.hold(self.case)
+        self._window(str(self.state.window))
+        self._place()
+
+    async def _load(self) -> bool:
+        """Read the masks after the first picture; False where they cannot be read."""
+        case = self.case
+        if case.segmentation.masks:
+            return True
+        with self.state as state:
+            state.margin_stage = "reading the masks"
+        try:
+            full = await asyncio.to_thread(with_masks, case)
+        except LiverplanError as error:
+            with self.state as state:
+                state.margin_stage, state.case_note = "", f"The masks cannot be shown: {error.what}. {error.do}"
+            return False
+        if self.case.folder != case.folder:
+            return False
+        with self.state:
+            self._fill(full)
+        self.push()
+        return True
+
+    @property
+    def margin_mm(self) -> float:
+        return self._margin_mm
+
+    def _recall(self) -> None:
+        """As the case was left, where that still makes sense."""
+        kept, state = remembered.recall(self.case.folder), self.state
+        if kept.get("tab") not in TABS:
+            kept.pop("tab", None)
+        if kept.get("window") not in state.windows:
+            kept.pop("window", None)
+        if kept.get("structure") not in [s["value"] for s in state.paintable]:
+            kept.pop("structure", None)
+        for name in remembered.NAMES:
+            if name in kept:
+                state[name] = kept[name]
+        if "at_lps_mm" in kept:
+            self.at = self._index_of(kept["at_lps_mm"])
+            self._place()
+        self._window(str(state.window))
+        self.on_margin(state.margin_mm)
+
+    def remember(self, **_state: Any) -> None:
+        """Keep how the case is looked at, once nothing has changed for a while."""
+        loop = asyncio.get_running_loop()
+        if self._remembering is not None:
+            self._remembering.cancel()
+        self._remembering = loop.call_later(REMEMBER_S, self._remember)
+
+    def _remember(self) -> None:
+        at = [round(float(v), 3) for v in self.case.grid.to_world(self.at)]
+        told = {name: self.state[name] for name in remembered.NAMES}
+        remembered.remember(self.case.folder, {**told, "at_lps_mm": at})
+
+    def key(self, key: Any) -> None:
+        """A key of the keyboard."""
+        with self.state:
+            keys.pressed(self, key)
 
     def _publish(self) -> None:
         """What stands in report.json, on the page."""
         self.state.panel = panel.panel(self.case.report, self.targets)
         self.state.form = form.form(self.case.report)
         self.state.record = form.values(self.case.report)
+        names = [row["name"] for row in self.case.report["resections"]]
+        self.state.compare_one, self.state.compare_other = [*names, "", ""][:2]
+        self.on_compare()
 
     def _start(self) -> FloatArray:
         """Where the cross-hair stands first: at the first lesion, or in the middle of the scan."""
@@ -104,8 +198,6 @@ class Viewer:
         image = None if self.case.volume is None else self.case.volume.array
         for view in self.slices:
             view.open(self.case.grid, image)
-        self.space.open(self.case.folder)
-        self.space.witnesses(self._lines())
         self._window(AUTO)
         self._place()
 
@@ -136,8 +228,7 @@ class Viewer:
             cut = self.case.folder / "meshes" / f"cut_{Path(row['name']).name}.stl"
             self.state.resection = row["name"]
         self._specimen = None if mask is None else Outlined.of(mask > 0, self.case.grid, SPECIMEN_RGB)
-        for view in self.slices:
-            view.outline(SPECIMEN, self._specimen)
+        self.show_specimen(self._specimen)
         self.space.specimen(mask, self.case.grid, cut)
         self.push()
 
@@ -155,15 +246,32 @@ class Viewer:
     def _moved(self, at: FloatArray) -> None:
         """The cross-hair was moved in one of the slices."""
         self.at = at
+        self.remember()
         self._place()
         self.push(range(3))
+
+    def _drawn(self, plane: Plane, at: FloatArray, phase: str) -> bool:
+        """The left button in a slice, offered to the tools."""
+        with self.state:
+            return self.correcting.used(plane, at, phase) or self.cutting.used(plane, at, phase)
+
+    def show_specimen(self, specimen: Outlined | None) -> None:
+        """Outline what a resection takes out, on the slices."""
+        self._specimen = specimen
+        for view in self.slices:
+            view.outline(SPECIMEN, specimen)
+
+    def place(self) -> None:
+        """Draw the slices through the cross-hair again."""
+        self._place()
 
     def _place(self) -> None:
         self.at = np.clip(self.at, 0.0, np.array(self.case.grid.shape) - 1.0)
         for view in self.slices:
-            view.place(self.at, {**self._outlines, SPECIMEN: self._specimen, REGION: self._ring(view)})
+            view.place(self.at, {**self.outlines, SPECIMEN: self._specimen, REGION: self._ring(view)})
             ends = None if self.target is None else self.target.ends_lps_mm
             view.witness(ends, "" if self.target is None else self.target.tag)
+        self.cutting.draw()
 
     def _index_of(self, at_lps_mm: Sequence[float]) -> FloatArray:
         return self.case.grid.to_index(at_lps_mm)
@@ -241,7 +349,9 @@ class Viewer:
         return self.region.on_slice(self.case.grid, view.plane, round(float(self.at[view.plane.across])), margin)
 
     async def rebuild(self) -> None:
-        """The loss field in a thread of its own, with progress on the page; then the numbers are live."""
+        """Masks, then the loss field in a thread of its own, with progress on the page; then the numbers are live."""
+        if not await self._load():
+            return
         case, loop = self.case, asyncio.get_running_loop()
         self._progress = (0.0, "")
         work = loop.run_in_executor(self._worker, self._rebuilt, case)
@@ -263,7 +373,8 @@ class Viewer:
                 return
             rebuilt = self.margins.rebuilt
             assert rebuilt is not None
-            self.region = Region(rebuilt)
+            self.region, self.prepared = Region(rebuilt), rebuilt.prepared
+            self.cutting.changed()
             state.margin_source = "live"
             if differs:
                 state.margin_warning = (
@@ -299,6 +410,18 @@ class Viewer:
             self._publish()
         self.state.saved = "Saved; report.json, report.html, report.pdf and the tables are up to date."
 
+    def on_compare(self, **_state: Any) -> None:
+        """Two resections side by side."""
+        one, other = str(self.state.compare_one), str(self.state.compare_other)
+        self.state.compared = panel.compared(self.case.report, one, other)
+
+    def show_revision(self, case: OpenCase) -> None:
+        """The case as it was planned again, at the place that was looked at."""
+        at = self.at
+        self._hold(case)
+        self.at = at
+        self._place()
+
     # -- the server ------------------------------------------------------------------------------------------------
 
     def on_case(self, case_index: Any, **_state: Any) -> None:
@@ -314,7 +437,7 @@ class Viewer:
             state.case_note = f"Opening {folder.name} ..."
         with self.state as state:
             try:
-                case = await asyncio.to_thread(open_case, folder)
+                case = await asyncio.to_thread(open_scan, folder)
             except InputError as error:
                 state.case_note = f"{folder.name}: {error.what}. {error.do}"
                 return
@@ -351,9 +474,15 @@ def build(server: Any, cases: Sequence[Path], first: OpenCase) -> None:
     """Put the viewer on a trame server."""
     viewer = Viewer(server, cases, first)
     build_page(server, viewer)
-    for name, act in (("jump", viewer.jump), ("choose", viewer.choose), ("save", viewer.save)):
+    acts = {"jump": viewer.jump, "choose": viewer.choose, "save": viewer.save, "recompute": viewer.revising.start}
+    acts |= {"edit": viewer.correcting.edit, "undo": viewer.correcting.undo, "redo": viewer.correcting.redo}
+    acts |= {"cancel": viewer.revising.cancel, "save_plane": viewer.cutting.save_now, "key": viewer.key}
+    for name, act in acts.items():
         server.trigger(name)(act)
+    server.state.change("plane_on", "plane_mm", "plane_turn", "plane_tilt")(viewer.cutting.changed)
+    server.state.change("compare_one", "compare_other")(viewer.on_compare)
     server.state.change("margin_mm")(viewer.on_margin)
+    server.state.change(*remembered.NAMES)(viewer.remember)
     server.state.change("window")(viewer.on_window)
     server.state.change("shown")(viewer.on_shown)
     server.state.change("case_index")(viewer.on_case)
@@ -366,10 +495,3 @@ def _clipped(margin_mm: Any) -> float | None:
     if isinstance(margin_mm, bool) or not isinstance(margin_mm, int | float) or margin_mm != margin_mm:
         return None
     return min(max(float(margin_mm), 0.0), MOST_MM)
-
-
-def _layer_title(name: str) -> str:
-    if name == SHELL:
-        return "Margin"
-    known = {s.value: s.title for s in Structure}
-    return known.get(name, name.replace("_", " ").capitalize())

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from liverplan.errors import UnreadableInput
-from liverplan.report.load import FILE
+from liverplan.errors import InputError, UnreadableInput
+from liverplan.report import wording
+from liverplan.report.load import FILE, load_report
+
+_MOST_READ = 500
+"""Verdicts are read from so many reports at most: the page opens with the list."""
 
 
 def find_cases(path: Path) -> tuple[Path, ...]:
@@ -26,6 +32,25 @@ def find_cases(path: Path) -> tuple[Path, ...]:
             do="Plan the case first: liverplan plan IMAGE -o OUT.",
         )
     return tuple(found)
+
+
+def listed(cases: Sequence[Path]) -> list[dict[str, Any]]:
+    """The cases as a list to search in: {title, value, verdict, eligibility, words}; value is its number."""
+    found = []
+    for number, case in enumerate(cases):
+        verdict, eligibility = _verdicts(case) if number < _MOST_READ else ("", "")
+        words = f"{case.name} {verdict} {eligibility}".lower()
+        row = {"title": case.name, "value": number, "verdict": verdict, "eligibility": eligibility, "words": words}
+        found.append(row)
+    return found
+
+
+def _verdicts(case: Path) -> tuple[str, str]:
+    try:
+        report = load_report(case)
+        return wording.FEASIBILITY[report["case"]["wide_margin"]], wording.ELIGIBILITY[report["eligibility"]["verdict"]]
+    except (InputError, KeyError, TypeError):
+        return "cannot be read", ""
 
 
 def _is_case(child: Path) -> bool:

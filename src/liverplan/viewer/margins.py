@@ -10,13 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from liverplan.anatomy import Structure
-from liverplan.distance import BoundaryError
-from liverplan.lesions import Lesion, find_lesions
-from liverplan.margin import CurvePoint, LossField, liver_cells, loss_field, margin_curve
-from liverplan.plan import MODEL_BOUNDARY
-from liverplan.vessels import VesselTree, trace_hepatic_tree, trace_portal_tree
-from liverplan.volume import BoolArray, Grid, Segmentation, bounding_box
+from liverplan.lesions import Lesion
+from liverplan.margin import CurvePoint, LossField, margin_curve
+from liverplan.plan import Prepared, prepare
+from liverplan.volume import BoolArray, Grid, Segmentation
 
 MOST_MM = 30.0
 STEP_MM = 0.5
@@ -32,12 +29,25 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """What the margin is computed on. liver (i, j, k) and grid are cut to the liver's box."""
+    """What the margin is computed on. liver (i, j, k) and grid are cut to the liver's box, with some context."""
 
-    field: LossField
-    liver: BoolArray
-    grid: Grid
-    lesions: tuple[Lesion, ...]
+    prepared: Prepared
+
+    @property
+    def field(self) -> LossField:
+        return self.prepared.work.field
+
+    @property
+    def liver(self) -> BoolArray:
+        return self.prepared.work.liver
+
+    @property
+    def grid(self) -> Grid:
+        return self.prepared.work.grid
+
+    @property
+    def lesions(self) -> tuple[Lesion, ...]:
+        return self.prepared.lesion_map.lesions
 
 
 @dataclass(frozen=True)
@@ -70,27 +80,11 @@ class Margins:
 
 
 def rebuild(masks: Segmentation, progress: Progress = lambda _fraction, _stage: None) -> Rebuilt:
-    """The loss field of a planned case from its masks (canonical), as `plan` makes it."""
+    """The loss field of a planned case from its masks (canonical), by the function that `plan` begins with."""
     progress(0.0, "lesions")
-    found = find_lesions(masks.masks.get(Structure.LESIONS, masks.mask(Structure.LESIONS)), masks.grid)
-    progress(0.1, "portal vein")
-    portal = _traced(masks, Structure.PORTAL_VEIN, Structure.LIVER, trace_portal_tree)
-    progress(0.35, "hepatic veins")
-    hepatic = _traced(masks, Structure.HEPATIC_VEINS, Structure.VENA_CAVA, trace_hepatic_tree)
-    progress(0.6, "distances")
-    whole = masks.mask(Structure.LIVER) | (found.labels > 0)
-    box = bounding_box(whole)
-    liver, labels, grid = whole[box], found.labels[box], masks.grid.cropped(box)
-    error = MODEL_BOUNDARY if masks.origin == "model" else BoundaryError()
-    field = loss_field(liver_cells(liver, labels, grid), found.lesions, portal, hepatic, grid, error)
+    found = Rebuilt(prepare(masks, progress))
     progress(1.0, "done")
-    return Rebuilt(field, liver, grid, found.lesions)
-
-
-def _traced(
-    masks: Segmentation, structure: Structure, beside: Structure, trace: Callable[..., VesselTree]
-) -> VesselTree | None:
-    return trace(masks.mask(structure), masks.mask(beside), masks.grid) if masks.has(structure) else None
+    return found
 
 
 def _difference(stored: Row, again: Row) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from liverplan.errors import InputError, UnreadableInput
 from liverplan.io.folder import MARKER
 from liverplan.io.images import read_file, read_image
-from liverplan.io.segmentations import on_grid, read_segmentation
+from liverplan.io.segmentations import ReadAhead, on_grid, read_segmentation
 from liverplan.report.load import load_report
 from liverplan.volume import AnyArray, Grid, Segmentation, Volume
 
@@ -23,7 +24,8 @@ RESECTIONS = "resections"
 class OpenCase:
     """A folder of `liverplan plan`. segmentation and volume are canonical (LPS order) and share one grid.
 
-    volume: None where the scan was not found; `note` says so then, and "" otherwise.
+    segmentation holds no masks until they were read. volume: None where the scan was not found; `note` says so then,
+    and "" otherwise.
     """
 
     folder: Path
@@ -31,6 +33,10 @@ class OpenCase:
     segmentation: Segmentation
     volume: Volume | None
     note: str
+    image: Path | None = None
+    """Where the scan was found."""
+    stored_grid: Grid | None = None
+    """The grid in the files' own storage order."""
 
     @property
     def grid(self) -> Grid:
@@ -66,6 +72,12 @@ def open_case(folder: Path, image: Path | None = None) -> OpenCase:
 
     Raises UnreadableInput (no report, no masks, another scan than the one that was planned), GeometryMismatch.
     """
+    return with_masks(open_scan(folder, image))
+
+
+def open_scan(folder: Path, image: Path | None = None) -> OpenCase:
+    """As `open_case`, without the masks yet: what the first picture needs. Where there is no scan, the liver's mask
+    says the grid."""
     folder = Path(folder).resolve()
     report = load_report(folder)
     if not isinstance(report.get("measures"), dict):
@@ -75,15 +87,35 @@ def open_case(folder: Path, image: Path | None = None) -> OpenCase:
             wanted="one that the criteria can be decided from again",
             do="Plan the case again.",
         )
-    volume, note = _given(image, report) if image is not None else _found(folder, report)
-    masks = folder / MASKS
-    grid = volume.grid if volume is not None else _grid_of(masks)
-    segmentation = read_segmentation(masks, grid)
-    segmentation = replace(segmentation, origin=report["segmentation"]["origin"])
-    return OpenCase(folder, report, segmentation.canonical(), None if volume is None else volume.canonical(), note)
+    volume, note, found = _found(folder, report) if image is None else _given(image, report)
+    _require_masks(folder / MASKS)
+    grid = volume.grid if volume is not None else _grid_of(folder / MASKS)
+    empty = Segmentation(grid, {}, report["segmentation"]["origin"])
+    return OpenCase(
+        folder, report, empty.canonical(), None if volume is None else volume.canonical(), note, found, grid
+    )
 
 
-def _given(image: Path, report: Mapping[str, Any]) -> tuple[Volume, str]:
+def with_masks(case: OpenCase) -> OpenCase:
+    """The case with its masks. Raises as `open_case`."""
+    assert case.stored_grid is not None
+    masks = case.folder / MASKS
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        segmentation = read_segmentation(masks, case.stored_grid, ReadAhead(masks, pool))
+    return replace(case, segmentation=replace(segmentation, origin=case.segmentation.origin).canonical())
+
+
+def _require_masks(masks: Path) -> None:
+    if not masks.is_dir():
+        raise UnreadableInput(
+            "the segmentation does not exist",
+            got=str(masks),
+            wanted="the masks that `liverplan plan` wrote",
+            do="Plan the case again.",
+        )
+
+
+def _given(image: Path, report: Mapping[str, Any]) -> tuple[Volume | None, str, Path | None]:
     volume = _read(image, report)
     if not _is_planned(volume, report):
         raise UnreadableInput(
@@ -92,15 +124,15 @@ def _given(image: Path, report: Mapping[str, Any]) -> tuple[Volume, str]:
             wanted=f"the scan with sha256 {str(report['input']['sha256'])[:12]}...",
             do="Give the scan of this case, or leave --image away to see the masks alone.",
         )
-    return volume, ""
+    return volume, "", image
 
 
-def _found(folder: Path, report: Mapping[str, Any]) -> tuple[Volume | None, str]:
+def _found(folder: Path, report: Mapping[str, Any]) -> tuple[Volume | None, str, Path | None]:
     """The scan by the name that run.json holds, beside the folder or where the program was started."""
     name = _image_name(folder)
     missing = "The scan was not found beside the plan: outlines are shown without it. Give it with --image."
     if name is None:
-        return None, missing
+        return None, missing, None
     for home in (folder, folder.parent, folder.parent.parent, Path.cwd(), *_siblings(folder)):
         if (home / name).exists():
             try:
@@ -108,8 +140,8 @@ def _found(folder: Path, report: Mapping[str, Any]) -> tuple[Volume | None, str]
             except InputError:
                 continue
             if _is_planned(volume, report):
-                return volume, ""
-    return None, missing
+                return volume, "", home / name
+    return None, missing, None
 
 
 def _siblings(folder: Path) -> list[Path]:

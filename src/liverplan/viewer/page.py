@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from liverplan.viewer import page_tools
+
 if TYPE_CHECKING:
     from liverplan.viewer.app import Viewer
 
 TITLE = "liverplan"
 BORDER = "border:1px solid #999"
-TABS = ("Lesions", "Resections", "Eligibility", "Clinical data", "Quality")
+TABS = ("Lesions", "Resections", "Plane", "Compare", "Correct", "Eligibility", "Clinical", "Quality")
 VIEWS = ("axial", "coronal", "sagittal", "space")
 STYLE = """
 html { overflow: hidden !important; }
-.lp { display: grid; grid-template-columns: 460px 1fr; height: calc(100vh - 48px); }
+.lp { display: grid; grid-template-columns: 460px 1fr; height: calc(100vh - 32px); }
 .lp-left { display: flex; flex-direction: column; border-right: 1px solid #ccc; font-size: 13px; min-height: 0; }
 .lp-top { padding: 6px 8px; }
 .lp-body { overflow-y: auto; padding: 4px 8px; flex: 1; min-height: 0; }
@@ -56,17 +58,21 @@ def build_page(server: Any, viewer: Viewer) -> None:
 
     server.state.trame__title = TITLE
     server.state.tabs, server.state.tab = list(TABS), TABS[0]
-    with VAppLayout(server):
-        client.Style(STYLE)
+    with VAppLayout(server, theme=("dark ? 'dark' : 'light'",)):
+        client.Style(STYLE + page_tools.STYLE)
+        client.Script(page_tools.KEY_SCRIPT)
         with v3.VAppBar(density="compact", height=48):
             _bar(html, viewer)
-        with v3.VMain(), html.Div(classes="lp"):
+        with v3.VMain(), html.Div(raw_attrs=[":class=\"{'lp': true, 'lp-dark': dark}\""]):
+            page_tools.keys(html)
+            page_tools.cases(html)
             with html.Div(classes="lp-left"):
                 with html.Div(classes="lp-top"):
                     _verdict(html)
                     _margin(html, v3)
                 _tabs(html)
-                for tab, fill in zip(TABS, (_lesions, _resections, _eligibility, _form, _quality), strict=True):
+                page_tools.job(html, viewer)
+                for tab, fill in zip(TABS, FILLS, strict=True):
                     with html.Div(classes="lp-body", v_show=f"tab === '{tab}'"):
                         fill(html, viewer)
             with html.Div(classes="lp-right"):
@@ -88,13 +94,14 @@ def _model(name: str, *more: str) -> list[str]:
 
 def _bar(html: Any, viewer: Viewer) -> None:
     html.Div(TITLE, style="font-weight:700; font-size:18px; padding:0 12px;")
-    with html.Select(v_if=("cases.length > 1",), raw_attrs=['v-model.number="case_index"'], style=BORDER):
-        html.Option(
-            "{{ c.title }}", v_for="c in cases", key="c.value", value=("c.value",), raw_attrs=[':value="c.value"']
-        )
-    html.Span("{{ case_name }}", v_if=("cases.length < 2",), style="font-weight:600")
+    html.Button(
+        "Cases ({{ cases.length }})", v_if="cases.length > 1", classes="lp-act", click="cases_shown = !cases_shown"
+    )
+    html.Span("{{ case_name }}", style="font-weight:600")
     html.Span("{{ panel.input }}", style="padding-left:14px; font-size:13px")
     html.Div(style="flex:1")
+    html.Button("{{ dark ? 'Light' : 'Dark' }}", classes="lp-plain", click="dark = !dark")
+    html.Button("Keys", classes="lp-plain", click="keys_shown = !keys_shown")
     with html.Label("Window ", style="font-size:13px"), html.Select(v_model=("window",), style=BORDER):
         html.Option("{{ w }}", v_for="w in windows", key="w", raw_attrs=[':value="w"'])
     html.Span("{{ notice }}", style="padding:0 12px; font-size:12px; color:#a81616")
@@ -304,3 +311,7 @@ def _layers(html: Any) -> None:
     with html.Div(classes="lp-layers"), html.Label(v_for="l in layers", key="l.value", style="display:block"):
         html.Input(type="checkbox", raw_attrs=_model("shown", ':value="l.value"'), style="width:auto")
         html.Span(" {{ l.title }}")
+
+
+FILLS = (_lesions, _resections, page_tools.plane, page_tools.compare, page_tools.correct, _eligibility, _form, _quality)
+"""What each tab of TABS shows."""

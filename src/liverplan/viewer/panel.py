@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from liverplan.anatomy import Structure
 from liverplan.report import criteria, wording
 from liverplan.report.answer import answer, limited_by
+from liverplan.report.rendering import SHELL
 from liverplan.viewer.targets import Target, lesion_target
 
 _ROWS = (
@@ -41,6 +43,49 @@ def margin_rows(row: Mapping[str, Any] | None) -> list[dict[str, str]]:
         return [{"name": name, "value": BETWEEN_ROWS if not n else ""} for n, (name, *_) in enumerate(_ROWS)]
     volumes = [{"name": name, "value": wording.quantity_text(row[key], unit)} for name, key, unit in _ROWS]
     return volumes + [{"name": name, "value": wording.interval(_share(row, key), "%")} for name, key in _SHARES]
+
+
+_COMPARED: tuple[tuple[str, Callable[[Mapping[str, Any]], str]], ...] = (
+    ("Meets the protocol", lambda row: wording.OUTCOME[row["meets_protocol"]]),
+    ("Why", lambda row: wording.sentence(row["reason"])),
+    ("Taken out", lambda row: wording.interval(row["volume_ml"], "mL")),
+    ("Functional remnant (FLR)", lambda row: wording.interval(row["flr_percent"], "%")),
+    ("Functional remnant, volume", lambda row: wording.interval(row["functional_remnant_ml"], "mL")),
+    ("Remnant by volume", lambda row: wording.interval(row["geometric_flr_percent"], "%")),
+    ("Devascularised", lambda row: wording.ml(row["devascularised_ml"])),
+    ("Congested", lambda row: wording.ml(row["congested_ml"])),
+    ("Cut surface", lambda row: f"{wording.number(row['cut_area_cm2'], 1)} cm2"),
+    ("Vessels divided", lambda row: "; ".join(_divided(row)) or "none"),
+)
+
+
+def live_resection(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A resection that is not in the report yet: {meets, lines [{name, value}]}, margins per lesion among them."""
+    return {"meets": row["meets_protocol"], "lines": [{"name": n, "value": v} for n, v in _lines(row)]}
+
+
+def compared(report: Mapping[str, Any], one: str, other: str) -> list[dict[str, Any]]:
+    """Two resections of the report side by side: {name, one, other, differ}; [] where one is not there."""
+    rows = {row["name"]: dict(_lines(row)) for row in report["resections"] if row["name"] in (one, other)}
+    if one not in rows or other not in rows:
+        return []
+    names = list(dict.fromkeys([*rows[one], *rows[other]]))
+    sides = [(name, rows[one].get(name, ""), rows[other].get(name, "")) for name in names]
+    return [{"name": name, "one": a, "other": b, "differ": a != b} for name, a, b in sides]
+
+
+def _lines(row: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What a resection does, in words; numbers as report.json has them."""
+    margins = [(f"Margin, lesion {m['lesion_id']}", wording.interval(m, "mm")) for m in row["margin_mm"]]
+    told = [(name, tell(row)) for name, tell in _COMPARED]
+    return [*told[:2], *margins, *told[2:]]
+
+
+def _divided(row: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{v['branch'] or wording.structure_title(v['structure'])}, {wording.mm(v['diameter_mm'])}"
+        for v in row["divided_vessels"]
+    ]
 
 
 def _share(row: Mapping[str, Any], key: str) -> dict[str, Any]:
@@ -96,10 +141,7 @@ def _resection(row: Mapping[str, Any], places: Mapping[str, Target]) -> dict[str
         "margin": wording.interval(least, "mm"),
         "volume": wording.interval(row["volume_ml"], "mL"),
         "flr": wording.interval(row["flr_percent"], "%"),
-        "divided": [
-            f"{v['branch'] or wording.structure_title(v['structure'])}, {wording.mm(v['diameter_mm'])}"
-            for v in row["divided_vessels"]
-        ],
+        "divided": _divided(row),
         "margins": [
             {"target": p.id, "title": p.title.rsplit(": ", 1)[-1], "value": p.value}
             for p in places.values()
@@ -146,3 +188,11 @@ def _input(report: Mapping[str, Any]) -> str:
     phase = f", {given['phase']}" if given.get("phase") else ""
     liver = wording.ml(report["liver"]["volume_ml"])
     return f"{given['modality']}{phase}, voxels {spacing} mm, liver {liver}"
+
+
+def layer_title(name: str) -> str:
+    """What a surface of the 3D view is called on the page."""
+    if name == SHELL:
+        return "Margin"
+    known = {s.value: s.title for s in Structure}
+    return known.get(name, name.replace("_", " ").capitalize())

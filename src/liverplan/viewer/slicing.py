@@ -26,14 +26,18 @@ _NEAR_VOXELS = 1.5
 """A witness line is drawn on slices that it touches or passes by less than this."""
 
 Moved = Callable[[FloatArray], None]
+Drawn = Callable[[Plane, FloatArray, str], bool]
+"""What a tool makes of the left button: plane, place (index coordinates), PRESS, DRAG or RELEASE; False: no tool."""
+PRESS, DRAG, RELEASE = "press", "drag", "release"
+STROKE_RGB, PLANE_RGB = (255, 235, 60), (255, 80, 200)
 
 
 class SliceView:
     """A slice of a case in a window of its own. Clicks and the wheel tell `moved` the new place (index coordinates)."""
 
-    def __init__(self, plane: Plane, moved: Moved) -> None:
+    def __init__(self, plane: Plane, moved: Moved, drawn: Drawn = lambda _plane, _at, _phase: False) -> None:
         self.plane = plane
-        self._moved = moved
+        self._moved, self._drawn = moved, drawn
         self._grid: Grid | None = None
         self._image: AnyArray | None = None
         self._at = np.zeros(3)
@@ -43,6 +47,8 @@ class SliceView:
         self._outlines: dict[str, Lines] = {}
         self._cross = Lines(self.renderer, CROSS_RGB, 1.0, 0.75)
         self._witness = Lines(self.renderer, WITNESS_RGB, 3.0)
+        self._stroke = Lines(self.renderer, STROKE_RGB, 2.0)
+        self._cut = Lines(self.renderer, PLANE_RGB, 2.5)
         self._label = Label(self.renderer, WITNESS_RGB, 14)
         self._marks = Marks(self.renderer, PAPER, self._letters)
         self._style = _listen(self.window, self)
@@ -111,18 +117,36 @@ class SliceView:
 
     def pressed(self) -> None:
         self._dragging = True
-        self.dragged()
+        self._used(PRESS)
 
     def dragged(self) -> None:
-        if self._dragging and self._grid is not None:
-            x, y = self.window.GetInteractor().GetEventPosition()
-            self.renderer.SetDisplayPoint(x, y, 0.0)
-            self.renderer.DisplayToWorld()
-            page = self.renderer.GetWorldPoint()[:2]
-            self._moved(frames.to_index(self.plane, self._grid, page, self._at[self.plane.across]))
+        if self._dragging:
+            self._used(DRAG)
 
     def released(self) -> None:
-        self._dragging = False
+        if self._dragging:
+            self._dragging = False
+            self._used(RELEASE)
+
+    def stroke(self, lines: Sequence[FloatArray]) -> None:
+        """A brush's way, as page millimetres (N, 2) each."""
+        self._stroke.show(lines)
+
+    def cut(self, ends_mm: FloatArray | None) -> None:
+        """Where a plane meets the slice, as page millimetres (2, 2); None where it does not."""
+        self._cut.show([] if ends_mm is None else [ends_mm])
+
+    def _used(self, phase: str) -> None:
+        """The left button at the pointer's place: for a tool, else for the cross-hair."""
+        if self._grid is None:
+            return
+        x, y = self.window.GetInteractor().GetEventPosition()
+        self.renderer.SetDisplayPoint(x, y, 0.0)
+        self.renderer.DisplayToWorld()
+        page = self.renderer.GetWorldPoint()[:2]
+        at = frames.to_index(self.plane, self._grid, page, round(float(self._at[self.plane.across])))
+        if not self._drawn(self.plane, at, phase) and phase != RELEASE:
+            self._moved(at)
 
     def scrolled(self, steps: int) -> None:
         at = self._at.copy()

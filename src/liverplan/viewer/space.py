@@ -47,15 +47,20 @@ class SpaceView:
 
     def open(self, folder: Path) -> None:
         """Another case: its surfaces in OUT/meshes."""
-        for actor in self._actors.values():
-            self.renderer.RemoveActor(actor)
-        self._actors = {}
+        self.clear()
         parts = read_parts(folder / "meshes")
         for part in parts:
             self._put(part.name, part.mesh, part.rgb, part.opacity)
         self._solid = _together([p for p in parts if p.opacity >= 1.0], every=4)
         self._framed = _together([p for p in parts if p.name == Structure.LIVER.value] or parts)
         self.stand("anterior")
+
+    def clear(self) -> None:
+        """Nothing shown: another case, whose surfaces were not read yet."""
+        for actor in self._actors.values():
+            self.renderer.RemoveActor(actor)
+        self._actors = {}
+        self.witnesses([])
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -1,0 +1,149 @@
+"""A surgeon's way through the page in a real browser: paint, recompute, drag a plane, save, compare, reload.
+
+Assertions are on pixels of a view and on numbers that equal report.json. Skipped without Chromium; not run in CI.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+
+import numpy as np
+import pytest
+from test_viewer_browser import CHROMIUM, PICTURES, POLL_MS, playwright
+
+from conftest import Served, serving
+
+WAIT_MS = 180_000
+SETTLE_MS = 2000
+"""What the page says of itself takes a moment to the server."""
+Image = pytest.importorskip("PIL.Image")
+
+
+@pytest.fixture(scope="module")
+def own(planned, tmp_path_factory):
+    """A copy of the case for this module: its masks are changed."""
+    home = shutil.copytree(planned.parent, tmp_path_factory.mktemp("tools") / "home")
+    with serving(home / planned.name) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def page(own: Served):
+    with playwright.sync_playwright() as play:
+        chromium = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--headless=new"])
+        page = chromium.new_page(viewport={"width": 1400, "height": 850})
+        page.wrong = []
+        page.on("pageerror", lambda error: page.wrong.append(str(error)))
+        page.goto(f"{own.origin}/?key={own.key}")
+        page.wait_for_function(PICTURES, polling=POLL_MS, timeout=WAIT_MS)
+        state(page, "margin_source === 'live'")
+        yield page
+        chromium.close()
+
+
+def state(page, is_so: str) -> None:
+    """Wait until an expression over the page's state holds; names are state variables."""
+    name = is_so.split(" ")[0].split(".")[0].lstrip("!")
+    page.wait_for_function(
+        f"() => {{ const {name} = window.trame.state.get('{name}'); return {is_so}; }}",
+        polling=POLL_MS,
+        timeout=WAIT_MS,
+    )
+
+
+def get(page, name: str):
+    return page.evaluate(f"window.trame.state.get('{name}')")
+
+
+def tab(page, title: str) -> None:
+    page.locator(".lp-tab", has_text=title).first.click()
+
+
+def axial(page) -> np.ndarray:
+    """The axial view's pixels (rows, columns, 3)."""
+    return np.asarray(Image.open(io.BytesIO(page.locator(".lp-view").first.screenshot())).convert("RGB")).astype(int)
+
+
+def yellow(pixels: np.ndarray) -> int:
+    """Pixels of a lesion's outline."""
+    r, g, b = pixels[..., 0], pixels[..., 1], pixels[..., 2]
+    return int(((r > 180) & (g > 140) & (b < 110)).sum())
+
+
+def middle(page) -> tuple[float, float]:
+    box = page.locator(".lp-view").first.bounding_box()
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def stroke(page, by: int) -> None:
+    x, y = middle(page)
+    page.mouse.move(x, y)
+    page.mouse.down()
+    for step in range(1, 6):
+        page.mouse.move(x + by * step / 5, y)
+        page.wait_for_timeout(150)
+    page.mouse.up()
+
+
+def report(own: Served):
+    return json.loads((own.case / "report.json").read_text(encoding="utf-8"))
+
+
+def test_a_painted_lesion_is_outlined_and_after_recomputing_it_is_in_the_report(page, own):
+    tab(page, "Correct")
+    page.select_option("select[name=tool]", "paint")
+    page.wait_for_timeout(SETTLE_MS)
+    before = yellow(axial(page))
+    stroke(page, 30)
+    state(page, "edits.length === 1")
+    page.wait_for_timeout(1500)
+    assert yellow(axial(page)) > before + 50
+    page.get_by_role("button", name="Recompute").click()
+    state(page, "job_note !== ''")
+    assert get(page, "job_note").startswith("Computed"), get(page, "job_note")
+    told = report(own)
+    assert len(told["lesions"]) == 3
+    tab(page, "Lesions")
+    assert [row["id"] for row in get(page, "panel")["lesions"]] == [lesion["id"] for lesion in told["lesions"]]
+    assert page.locator("tr.lp-go:visible", has_text="Lesion 3").count() == 1
+    state(page, "margin_source === 'live'")
+
+
+def test_a_dragged_plane_is_measured_saved_and_compared(page, own):
+    tab(page, "Plane")
+    page.check("input[name=plane_on]")
+    state(page, "plane_row !== null")
+    page.get_by_role("button", name="Drag it in a slice").click()
+    page.wait_for_timeout(SETTLE_MS)
+    first = get(page, "plane_mm")
+    stroke(page, -60)
+    page.wait_for_function(f"() => window.trame.state.get('plane_mm') !== {first}", polling=POLL_MS, timeout=WAIT_MS)
+    page.wait_for_timeout(3000)
+    lines = {line["name"]: line["value"] for line in get(page, "plane_row")["lines"]}
+    page.get_by_role("button", name="Save as a plan").click()
+    state(page, "job_stage !== ''")
+    state(page, "job_note !== ''")
+    assert "my_plane" in [row["name"] for row in report(own)["resections"]]
+    tab(page, "Compare")
+    page.select_option("select[name=compare_one]", "my_plane")
+    page.wait_for_timeout(1000)
+    assert {line["name"]: line["one"] for line in get(page, "compared")} == lines
+
+
+def test_a_reload_and_keys(page, own):
+    page.keyboard.press("Escape")
+    page.locator(".lp-verdict").click()
+    page.keyboard.press("?")
+    page.wait_for_selector(".lp-over:visible")
+    page.keyboard.press("Escape")
+    page.keyboard.press("d")
+    state(page, "dark === true")
+    page.keyboard.press("4")
+    state(page, "tab === 'Compare'")
+    page.reload()
+    page.wait_for_function(PICTURES, polling=POLL_MS, timeout=WAIT_MS)
+    assert get(page, "dark") is True
+    assert page.locator("select[name=compare_one]").input_value() == "my_plane"
+    assert page.wrong == []
