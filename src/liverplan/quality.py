@@ -63,6 +63,7 @@ def assess(
         coverage,
         _modality_check(volume),
         _phase_check(volume),
+        *_reading_checks(volume),
         *[c for c in contrast if c is not None],
         *_structure_checks(segmentation),
         *_lesion_checks(lesions),
@@ -116,6 +117,13 @@ def _phase_check(volume: Volume) -> Check:
         return Check("phase", "warning", None, "The file does not say in which contrast phase it was taken.")
     good = "portal" in phase.lower()
     return Check("phase", "ok" if good else "warning", phase, f"Contrast phase according to the file: {phase}.")
+
+
+def _reading_checks(volume: Volume) -> list[Check]:
+    """What was chosen, mended or left out when a DICOM series was read (`liverplan.io.dicom`)."""
+    checks = [Check("reading", "warning", None, note) for note in volume.facts.get("reading_notes", "").splitlines()]
+    reason = volume.facts.get("series_reason")
+    return [Check("series", "ok", None, f"This series was read: {reason}."), *checks] if reason else checks
 
 
 def _contrast_check(volume: Volume, segmentation: Segmentation, structure: Structure) -> Check | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 ROWS, COLUMNS, SPACING_MM, THICKNESS_MM = 12, 16, (0.8, 0.7), 2.5
 """Not square and not isotropic, so that a swap of rows and columns is seen. SPACING_MM is (between rows, columns)."""
@@ -89,3 +89,49 @@ def _slice(pixels_hu: np.ndarray, uid: str, frame: str, description: str) -> Fil
         setattr(dataset, name, value)
     dataset.PixelData = (pixels_hu.astype(np.int32) + 1024).astype("<i2").tobytes()
     return dataset
+
+
+def multiframe_file(
+    path: Path,
+    hu: np.ndarray | None = None,
+    *,
+    step_mm: float = THICKNESS_MM,
+    change: Callable[[Dataset], None] | None = None,
+) -> Path:
+    """Write one Enhanced CT object with a frame per slice; `change` edits it. Returns the path."""
+    hu = voxels() if hu is None else hu
+    n_frames = hu.shape[2]
+    dataset = _slice(hu[:, :, 0].T, generate_uid(), generate_uid(), "ABDOMEN PORTAL VENOUS 2.5")
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = EnhancedCTImageStorage
+    for name in ("PixelSpacing", "SliceThickness", "RescaleSlope", "RescaleIntercept"):
+        delattr(dataset, name)
+    dataset.NumberOfFrames = n_frames
+    dataset.PixelData = (hu.transpose(2, 1, 0).astype(np.int32) + 1024).astype("<i2").tobytes()
+    dataset.SharedFunctionalGroupsSequence = [
+        frame_item(
+            PixelMeasuresSequence=[frame_item(PixelSpacing=list(SPACING_MM), SliceThickness=THICKNESS_MM)],
+            PlaneOrientationSequence=[frame_item(ImageOrientationPatient=list(AXIAL))],
+            PixelValueTransformationSequence=[frame_item(RescaleSlope=1, RescaleIntercept=-1024, RescaleType="HU")],
+        )
+    ]
+    dataset.PerFrameFunctionalGroupsSequence = [
+        frame_item(
+            FrameContentSequence=[
+                frame_item(StackID="1", InStackPositionNumber=k + 1, DimensionIndexValues=[1, k + 1])
+            ],
+            PlanePositionSequence=[frame_item(ImagePositionPatient=[-20.0, -30.0, 100.0 + k * step_mm])],
+        )
+        for k in range(n_frames)
+    ]
+    if change is not None:
+        change(dataset)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    dataset.save_as(path, enforce_file_format=True)
+    return path
+
+
+def frame_item(**values: Any) -> Dataset:
+    item = Dataset()
+    for name, value in values.items():
+        setattr(item, name, value)
+    return item

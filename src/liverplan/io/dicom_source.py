@@ -9,9 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -19,6 +17,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from liverplan.errors import UnreadableInput
+from liverplan.io.dicom_headers import silently as silently
 from liverplan.io.folder import atomic_file
 from liverplan.volume import Grid, Volume
 
@@ -82,17 +81,20 @@ class SourceSeries:
 
 
 def source_series(path: Path, volume: Volume) -> SourceSeries | None:
-    """The headers of the series that `read_image(path, ...)` made `volume` of; None when it was no DICOM series.
+    """The headers of the series that `read_image(path, ...)` made `volume` of; None when it was no DICOM series, and
+    when the planes of the volume are not one file each (multi-frame files, a tilt or a gap that was mended).
 
     Raises UnreadableInput when the files have changed since they were read.
     """
     series_uid = volume.facts.get("series_uid")
     if series_uid is None:
         return None
-    from liverplan.io.dicom import list_series
+    from liverplan.io.dicom import series_slices
 
-    folder = path if path.is_dir() else path.parent
-    files = next((s.files for s in list_series(folder) if s.uid == series_uid), ())
+    folder = path.parent if path.name.upper() == "DICOMDIR" else path
+    files = [s.path for s in series_slices(folder, series_uid)]
+    if not files:
+        return None
     with silently():
         headers = _in_order([_header(file, _PER_SLICE) for file in files], volume.grid, folder)
         whole = _header(Path(headers[0].filename), None)
@@ -100,14 +102,6 @@ def source_series(path: Path, volume: Volume) -> SourceSeries | None:
         frame_uid = volume.grid.frame_uid or derived_uid("frame of reference", series_uid)
         completed = tuple(_completed([whole, *headers[1:]], series_uid, frame_uid))
     return SourceSeries(completed, volume.grid, frame_uid, patient_name)
-
-
-@contextmanager
-def silently() -> Iterator[None]:
-    """Without warnings: those of pydicom and highdicom quote the value they are about, which may be the patient's."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def derived_uid(*parts: str | bytes) -> str:

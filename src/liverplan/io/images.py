@@ -19,7 +19,8 @@ AIR_HU = -500.0
 
 
 def read_image(path: Path, series_uid: str | None = None, modality: str | None = None) -> Volume:
-    """Read the scan at `path`: a .nii, .nii.gz, .nrrd, .nhdr, .mha, .mhd file or a folder of DICOM files at any depth.
+    """Read the scan at `path`: a .nii, .nii.gz, .nrrd, .nhdr, .mha, .mhd file or a folder of DICOM files at any depth
+    (or one DICOM file, when it holds all frames).
 
     The array is (i, j, k) as stored, CT in Hounsfield units (int16 where it fits); the affine is in LPS mm.
     `series_uid` chooses among the series of a DICOM folder. `modality` ("CT" or "MR") is for files that do not say it.
@@ -29,10 +30,10 @@ def read_image(path: Path, series_uid: str | None = None, modality: str | None =
     """
     path = Path(path)
     _require_present(path)
-    if path.is_dir() or path.name.upper() == "DICOMDIR":
+    if path.is_dir() or path.name.upper() == "DICOMDIR" or _is_dicom(path):
         from liverplan.io.dicom import read_series
 
-        return read_series(path if path.is_dir() else path.parent, series_uid)
+        return read_series(path.parent if path.name.upper() == "DICOMDIR" else path, series_uid)
     if series_uid is not None:
         raise UnreadableInput(
             "a series was chosen in something that has none",
@@ -84,6 +85,15 @@ def _require_present(path: Path) -> None:
             wanted="a file you may read",
             do="Change its permissions or copy it.",
         ) from error
+
+
+def _is_dicom(path: Path) -> bool:
+    """A DICOM file by its preamble; names that say another format are believed."""
+    if path.name.lower().endswith(FILE_SUFFIXES):
+        return False
+    from liverplan.io.dicom_headers import is_dicom_file
+
+    return is_dicom_file(path)
 
 
 def _lean(volume: Volume) -> Volume:
