@@ -5,11 +5,12 @@ It works on the report and not on the plan: deciding again with another record g
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from liverplan.clinical import RECORD_FIELDS, ChildPugh, ClinicalRecord, parse_record
-from liverplan.errors import ProtocolError
+from liverplan.errors import ProtocolError, UnreadableInput
 from liverplan.liver_volume import (
     BodySize,
     StandardVolume,
@@ -49,10 +50,25 @@ def decided_again(
 ) -> tuple[dict[str, Any], Decision]:
     """The report under a protocol and a clinical record, from the measures that it holds.
 
-    Raises UnreadableInput for stored measures that do not read.
+    Raises UnreadableInput for a report that is damaged and for stored measures that do not read.
     """
-    decision = decide(protocol, measures_from_json(report["measures"], protocol.limits), record.facts())
-    return {**with_clinical(report, record), "eligibility": decision.to_json()}, decision
+    with _whole_report():
+        decision = decide(protocol, measures_from_json(report["measures"], protocol.limits), record.facts())
+        return {**with_clinical(report, record), "eligibility": decision.to_json()}, decision
+
+
+@contextmanager
+def _whole_report() -> Iterator[None]:
+    """Turn what a damaged report.json leads to into UnreadableInput."""
+    try:
+        yield
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise UnreadableInput(
+            "report.json cannot be decided from again",
+            got=f"{type(error).__name__}: {error}"[:200],
+            wanted="a report.json as `liverplan plan` writes it",
+            do="Plan the case again.",
+        ) from error
 
 
 def clinical_block(record: ClinicalRecord) -> dict[str, Any]:
@@ -77,8 +93,9 @@ def stored_record(report: Mapping[str, Any]) -> ClinicalRecord:
 
     Raises ClinicalError when what is stored is no record.
     """
-    stored = report.get("clinical") or {}
-    return parse_record(stored.get("fields", {}), on_reading=tuple(stored.get("remarks_on_reading", ())))
+    with _whole_report():
+        stored = report.get("clinical") or {}
+        return parse_record(stored.get("fields", {}), on_reading=tuple(stored.get("remarks_on_reading", ())))
 
 
 def protocol_of(report: Mapping[str, Any], do: str) -> str:
@@ -86,7 +103,8 @@ def protocol_of(report: Mapping[str, Any], do: str) -> str:
 
     do: what the user can do otherwise. Raises ProtocolError when it was a file of the user's own.
     """
-    name = str(report["eligibility"].get("protocol"))
+    with _whole_report():
+        name = str(report["eligibility"].get("protocol"))
     if name.lower() in protocol_names():
         return name
     raise ProtocolError(

@@ -80,7 +80,8 @@ def read_layers(path: Path) -> Layers:
     values = np.array(sitk.GetArrayViewFromImage(image))
     n_layers = image.GetNumberOfComponentsPerPixel()
     spatial = values.reshape((*values.shape[-3 - (n_layers > 1) :][:3], n_layers))
-    keys = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
+    # A key that is no UTF-8 comes out of ITK and does not go in again; none of ours is.
+    keys = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys() if key.isprintable()}
     return Layers(spatial.transpose(2, 1, 0, 3), affine_of(image), keys)
 
 
@@ -152,7 +153,7 @@ def _require_whole_stream(path: Path, fields: Mapping[str, str]) -> None:
     """Check the zlib stream of a compressed MetaImage: ITK returns a damaged one as if it were whole."""
     if fields.get("compresseddata", "").lower() != "true":
         return
-    data = fields["elementdatafile"]
+    data = fields.get("elementdatafile", "LOCAL")
     source = path if data.lower() == "local" else _beside(path, data)
     unzip = zlib.decompressobj()
     try:
@@ -175,7 +176,7 @@ def _beside(path: Path, data: str) -> Path:
     if Path(data).name != data or not beside.is_file():
         raise UnreadableInput(
             f"the voxels of {path.name} are not beside it",
-            got=data,
+            got=repr(data),
             wanted="one file in the same folder as the header",
             do="Copy both files, or export as .nrrd or .mha (one file).",
         )

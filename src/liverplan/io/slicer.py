@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from liverplan.anatomy import Structure
-from liverplan.errors import GeometryMismatch, SegmentationRefused
+from liverplan.errors import GeometryMismatch, SegmentationRefused, UnreadableInput
 from liverplan.io.folder import atomic_file
 from liverplan.io.itk import read_layers
 from liverplan.io.labels import Mask, as_labels, label_values
@@ -103,8 +103,8 @@ def read_slicer(path: Path, grid: Grid) -> Iterator[Segment]:
         structure, number = structure_of(name)
         if structure is None:
             structure, number = structure_of(layers.keys.get(f"Segment{n}_ID", ""))
-        layer = int(layers.keys.get(f"Segment{n}_Layer", "0"))
-        value = int(layers.keys.get(f"Segment{n}_LabelValue", "1"))
+        layer = _whole_number(layers.keys.get(f"Segment{n}_Layer", "0"), f"layer of segment {n}", path.name)
+        value = _whole_number(layers.keys.get(f"Segment{n}_LabelValue", "1"), f"label of segment {n}", path.name)
         if not 0 <= layer < shape[3]:
             raise SegmentationRefused(
                 f"segment {name!r} of {path.name} is not in the file",
@@ -113,6 +113,17 @@ def read_slicer(path: Path, grid: Grid) -> Iterator[Segment]:
                 do="Save the segmentation again in 3D Slicer.",
             )
         yield Segment(name, structure, number, np.asarray(on_image[layer] == value))
+
+
+def _whole_number(text: str, what: str, where: str) -> int:
+    if not re.fullmatch(r"\s*[0-9]{1,9}\s*", text, re.ASCII):
+        raise UnreadableInput(
+            f"{where} cannot be read",
+            got=f"{what}: {text[:40]!r}",
+            wanted="a whole number",
+            do="Save the segmentation again in 3D Slicer.",
+        )
+    return int(text)
 
 
 def placed(labels: Mask, stored: Grid, grid: Grid, what: str) -> Mask:
@@ -173,7 +184,9 @@ def write_slicer(segmentation: Segmentation, path: Path) -> Path:
 
 
 def _segment_numbers(keys: Mapping[str, str]) -> list[int]:
-    found = (re.fullmatch(r"Segment(\d+)_ID", key) or re.fullmatch(r"Segment(\d+)_Name", key) for key in keys)
+    found = (
+        re.fullmatch(r"Segment([0-9]{1,9})_ID", key) or re.fullmatch(r"Segment([0-9]{1,9})_Name", key) for key in keys
+    )
     return sorted({int(m.group(1)) for m in found if m})
 
 
