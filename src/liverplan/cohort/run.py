@@ -49,9 +49,9 @@ class Event:
 
     @property
     def cases_per_hour(self) -> float | None:
-        """Of those that were planned in this run."""
+        """Of those that were planned in this run; None before there is a rate (in its first millisecond)."""
         planned = self.done + self.failed - self.kept
-        return 3600.0 * planned / self.seconds if planned > 0 and self.seconds > 0 else None
+        return 3600.0 * planned / self.seconds if planned > 0 and self.seconds >= 1e-3 else None
 
     @property
     def eta_s(self) -> float | None:
