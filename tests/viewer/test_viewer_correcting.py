@@ -66,6 +66,7 @@ def report(case: Path) -> dict[str, Any]:
 
 def test_a_draft_survives_the_server_and_its_recomputation_is_what_the_report_says(case):
     async def draw(page):
+        await live(page)
         await page.press("edit", STROKE)
         await page.press("undo")
         await page.press("redo")
@@ -120,7 +121,7 @@ def test_a_plane_is_measured_live_and_the_report_has_the_same_numbers_once_it_is
     async def act(page):
         await live(page)
         await page.set(plane_on=True, plane_mm=20.0, plane_turn=180.0, plane_tilt=5.0)
-        measured = await until(page, lambda s: s["plane_row"] is not None)
+        measured = await until(page, lambda s: s["plane_row"] is not None and not s["plane_busy"])
         await page.set(plane_name="../../evil")
         refused = (await page.press("save_plane"), await until(page, lambda s: s["plane_note"] != ""))[1]
         await page.set(plane_name="my_plane")
@@ -152,6 +153,7 @@ def test_a_plane_takes_out_the_liver_on_its_side(case, pose):
 
 def test_what_is_no_correction_is_refused_in_words_and_changes_nothing(case):
     async def act(page):
+        await live(page)
         slips = (7, "rm -rf /", {"what": "paint"}, STROKE | {"structure": "../x"}, STROKE | {"radius_mm": 1e9})
         return [await page.press("edit", slip) for slip in slips]
 

@@ -120,7 +120,8 @@ def test_a_dragged_plane_is_measured_saved_and_compared(page, own):
     first = get(page, "plane_mm")
     stroke(page, -60)
     page.wait_for_function(f"() => window.trame.state.get('plane_mm') !== {first}", polling=POLL_MS, timeout=WAIT_MS)
-    page.wait_for_timeout(3000)
+    page.wait_for_timeout(SETTLE_MS)
+    state(page, "plane_busy === false")
     lines = {line["name"]: line["value"] for line in get(page, "plane_row")["lines"]}
     page.get_by_role("button", name="Save as a plan").click()
     state(page, "job_stage !== ''")
@@ -128,7 +129,8 @@ def test_a_dragged_plane_is_measured_saved_and_compared(page, own):
     assert "my_plane" in [row["name"] for row in report(own)["resections"]]
     tab(page, "Compare")
     page.select_option("select[name=compare_one]", "my_plane")
-    page.wait_for_timeout(1000)
+    taken = json.dumps(lines["Taken out"])
+    state(page, f"compared.some(line => line.name === 'Taken out' && line.one === {taken})")
     assert {line["name"]: line["one"] for line in get(page, "compared")} == lines
 
 
@@ -142,8 +144,8 @@ def test_a_reload_and_keys(page, own):
     state(page, "dark === true")
     page.keyboard.press("4")
     state(page, "tab === 'Compare'")
+    assert page.wrong == [], "before the reload, which ends calls under way"
     page.reload()
     page.wait_for_function(PICTURES, polling=POLL_MS, timeout=WAIT_MS)
     assert get(page, "dark") is True
     assert page.locator("select[name=compare_one]").input_value() == "my_plane"
-    assert page.wrong == []

@@ -109,7 +109,7 @@ class Cutting:
         self._pose = Pose()
         state = self._state
         state.plane_on, state.plane_name, state.plane_row, state.plane_note = False, "my_plane", None, ""
-        state.plane_far = FARTHEST_MM
+        state.plane_far, state.plane_busy = FARTHEST_MM, False
         state.plane_mm, state.plane_turn, state.plane_tilt = 0.0, 0.0, 0.0
 
     def hold(self) -> None:
@@ -188,6 +188,8 @@ class Cutting:
 
     def _ask(self) -> None:
         self._wanted = self._pose
+        # Numbers on the page are of an earlier place until the measurement has caught up.
+        self._state.plane_busy = True
         if not self._busy:
             self._busy = True
             asyncio.get_running_loop().create_task(self._measure())
@@ -213,6 +215,8 @@ class Cutting:
                         self._viewer.push([3])
         finally:
             self._busy = False
+            with self._state as state:
+                state.plane_busy = False
 
     def _tell(self, found: MeasuredPlane | str) -> None:
         with self._state as state:
@@ -241,6 +245,9 @@ class Cutting:
             return
         if self._viewer.case.resection(name) is not None:
             self._say(f"There is a resection named {name} already.")
+            return
+        if self._busy:
+            self._say("Wait until the plane is measured where it is now.")
             return
         if self._viewer.prepared is None or not self._state.plane_on:
             self._say("Put the plane into the liver first.")

@@ -117,6 +117,7 @@ def plane(html: Any, viewer: Viewer) -> None:
         html.Span("{{ tool === 'plane' ? 'Dragging moves the plane.' : '' }}")
     html.Div("{{ plane_note }}", v_if=("plane_note",), classes="lp-note")
     with html.Template(v_if="plane_row"):
+        html.Div("Measuring: the numbers below are of the place before.", v_if="plane_busy", classes="lp-note")
         with html.Table(classes="lp-plane"), html.Tr(v_for="l in plane_row.lines", key="l.name"):
             html.Td("{{ l.name }}")
             html.Td(
@@ -126,7 +127,10 @@ def plane(html: Any, viewer: Viewer) -> None:
         html.Span("Name ")
         html.Input(type="text", raw_attrs=['v-model="plane_name"', 'name="plane_name"', 'maxlength="40"'])
         html.Button(
-            "Save as a plan", classes="lp-act", click=viewer.cutting.save_now, raw_attrs=[':disabled="!!job_stage"']
+            "Save as a plan",
+            classes="lp-act",
+            click=viewer.cutting.save_now,
+            raw_attrs=[':disabled="!!job_stage || plane_busy"'],
         )
 
 
