@@ -20,7 +20,7 @@ from bad_inputs import Place, patient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from liverplan.cli.main import run
+from liverplan.cli.main import out_of_memory, run
 
 PROGRAM = [sys.executable, "-c", "from liverplan.cli import main; main()"]
 KILLS = int(os.environ.get("LIVERPLAN_KILLS", "4"))
@@ -116,3 +116,20 @@ def test_a_folder_that_cannot_be_written_is_said(whole: Place, tmp_path: Path) -
         [*PROGRAM, *arguments, str(tmp_path / "closed" / "out")], capture_output=True, text=True, check=False
     )
     in_words(done, 3, "cannot be written")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        OSError(12, "Cannot allocate memory"),
+        RuntimeError("can't start new thread"),
+        RuntimeError("ITK ERROR: Failed to allocate memory for image."),
+        RuntimeError("std::bad_alloc"),
+        ImportError("libvtk.so: failed to map segment from shared object"),
+    ],
+    ids=str,
+)
+def test_every_library_s_way_to_say_that_memory_ran_out_is_known(error: Exception) -> None:
+    assert out_of_memory(error)
+    assert not out_of_memory(RuntimeError("a bug"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
 from typing import Annotated, Any
@@ -28,6 +29,16 @@ VERBS: tuple[str, ...] = (
     "view",
 )
 """Modules of this package that hold a verb, in the order of `--help`; each has a function `register(app)`."""
+
+_NO_MEMORY = (
+    "bad_alloc",
+    "cannot allocate memory",
+    "failed to allocate",
+    "failed to map segment",
+    "new thread",
+    "join thread",
+)
+"""What C++ libraries, the loader and threads say when no memory is left."""
 
 _UsageError: Any = typer.BadParameter.__base__
 """click's UsageError, wherever typer keeps click: recent versions bring a copy of their own and install none."""
@@ -80,12 +91,22 @@ def run(arguments: list[str] | None = None) -> int:
     except LiverplanError as error:
         print_error(error)
         return error.exit_status
-    except MemoryError:
+    except (MemoryError, OSError, RuntimeError, ImportError) as error:
+        if not out_of_memory(error):
+            raise
         print_error_text("out of memory", "Close other programs or crop the image to the liver.")
         return 4
     except (KeyboardInterrupt, typer.Abort):
         sys.stderr.write("interrupted\n")
         return 130
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that memory ran out, which libraries say in their own ways."""
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+        return True
+    said = str(error).lower()
+    return any(words in said for words in _NO_MEMORY)
 
 
 def print_error_text(what: str, do: str) -> None:
