@@ -300,6 +300,8 @@ ROWS = (
     Row("image-spacing-nan", 3, "spacing", _put(80, "<f4", np.nan)),
     Row("image-metres", 3, "not millimetres", _put(123, "u1", 1)),
     Row("image-promises-terabytes", 3, "damaged|promises", _put(42, "<i2", 30000, 30000, 30000)),
+    Row("image-voxels-start-nowhere", 3, "damaged.*start at byte", _put(108, "<f4", np.nan)),
+    Row("image-voxels-start-beyond", 3, "damaged.*start at byte", _put(108, "<f4", 1e30)),
     Row("image-affine-nan", 3, "affine", _affine(lambda a: a.__setitem__((0, 0), np.nan))),
     Row("image-affine-sheared", 3, "right angles", _affine(_shear)),
     Row("image-affine-singular", 3, "right angles|affine|spacing", _affine(_flat)),
@@ -366,6 +368,7 @@ ROWS = (
     Row("resection-no-normal", 3, "normal", _plane(point_lps_mm=[0, 0, 0], normal_lps=[0, 0, 0])),
     Row("resection-beside-the-liver", 3, "liver", _plane(point_lps_mm=[0, 0, 900], normal_lps=[0, 0, 1])),
     Row("resection-empty-surface", 3, "triangle|surface|STL|cut.stl", _option("--resection", "cut.stl", b"\0" * 84)),
+    Row("resection-stl-of-34-bytes", 3, "triangle", _option("--resection", "cut.stl", b"\0" * 34)),
     # ---- where results go, and usage
     Row("out-is-a-file", 3, "not a folder", lambda p: (p.text("out", "x"), p.plan())[1]),
     Row("out-holds-other-things", 3, "something else", _full_folder),

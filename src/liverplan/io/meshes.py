@@ -67,7 +67,7 @@ def read_stl(path: Path) -> Mesh:
     """
     data = _bytes_of(path)
     count = struct.unpack_from("<I", data, 80)[0] if len(data) >= 84 else -1
-    if len(data) != 84 + STL_BYTES_PER_FACE * count:
+    if len(data) < 84 or len(data) != 84 + STL_BYTES_PER_FACE * count:
         raise _not_a_mesh(path, f"{len(data)} bytes that do not match its triangle count")
     corners = np.frombuffer(data, dtype=_TRIANGLE, offset=84)["corners"].reshape(-1, 3)
     if not np.isfinite(corners).all():

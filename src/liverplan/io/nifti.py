@@ -223,7 +223,7 @@ def _read_voxels(path: Path, header: Any, shape: tuple[int, int, int]) -> AnyArr
     n_voxels = math.prod(shape)
     with opened(path) as file:
         _require_enough_bytes(path, is_zipped(file), n_voxels * dtype.itemsize)
-        file.seek(max(int(header["vox_offset"]), int(header["sizeof_hdr"])))
+        file.seek(_first_byte(header))
         flat = np.empty(n_voxels, dtype=target)
         step = _CHUNK // dtype.itemsize
         for start in range(0, n_voxels, step):
@@ -232,6 +232,14 @@ def _read_voxels(path: Path, header: Any, shape: tuple[int, int, int]) -> AnyArr
         while file.read(_CHUNK):  # to the end, so that gzip checks its own sum
             pass
     return flat.reshape(shape, order="F")
+
+
+def _first_byte(header: Any) -> int:
+    """Where the voxels start: a float in NIfTI-1. Raises EOFError for no number and for beyond any file."""
+    start = float(header["vox_offset"])
+    if not start < 2**48:
+        raise EOFError(f"the header says that the voxels start at byte {start:g}")
+    return max(int(start), int(header["sizeof_hdr"])) if start > 0 else int(header["sizeof_hdr"])
 
 
 def _narrowed(chunk: AnyArray, target: npt.DTypeLike) -> AnyArray:
