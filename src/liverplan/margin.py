@@ -434,8 +434,8 @@ def _curve_point(field: LossField, margin_mm: float, counted: FloatArray, at: in
 
 
 def _share(cells: Cells, remnant_ml: float) -> float:
-    """Percent of (liver - tumour)."""
-    return float(100.0 * remnant_ml / (cells.liver_ml - cells.tumour_ml))
+    """Percent of (liver - tumour); sums in another order differ in the last digit, and no more than all remains."""
+    return min(float(100.0 * remnant_ml / (cells.liver_ml - cells.tumour_ml)), 100.0)
 
 
 def _not_negative(quantity: Quantity) -> Quantity:

@@ -60,13 +60,19 @@ async def until(page: Any, is_so: Callable[[dict[str, Any]], bool]) -> dict[str,
     raise AssertionError({k: state[k] for k in ("job_stage", "job_note", "edit_note", "plane_note")})
 
 
+async def ready(page: Any) -> dict[str, Any]:
+    """The state once the field was rebuilt and the masks can be corrected."""
+    await live(page)
+    return await until(page, lambda state: state["can_edit"])
+
+
 def report(case: Path) -> dict[str, Any]:
     return json.loads((case / "report.json").read_text(encoding="utf-8"))
 
 
 def test_a_draft_survives_the_server_and_its_recomputation_is_what_the_report_says(case):
     async def draw(page):
-        await live(page)
+        await ready(page)
         await page.press("edit", STROKE)
         await page.press("undo")
         await page.press("redo")
@@ -78,7 +84,7 @@ def test_a_draft_survives_the_server_and_its_recomputation_is_what_the_report_sa
     assert len(report(case)["lesions"]) == 2, "nothing is changed until it is computed"
 
     async def recompute(page):
-        begun = await live(page)
+        begun = await ready(page)
         await page.set(who="Dr A")
         await page.press("undo")
         await page.press("edit", FALSE_LESION)
@@ -103,7 +109,7 @@ def test_a_cancelled_recomputation_leaves_case_and_draft(case):
     before = (case / "report.json").read_bytes()
 
     async def act(page):
-        await live(page)
+        await ready(page)
         await page.press("edit", FALSE_LESION)
         await page.press("recompute")
         await until(page, lambda s: s["job_progress"] > 0)
@@ -119,7 +125,7 @@ def test_a_cancelled_recomputation_leaves_case_and_draft(case):
 
 def test_a_plane_is_measured_live_and_the_report_has_the_same_numbers_once_it_is_saved(case):
     async def act(page):
-        await live(page)
+        await ready(page)
         await page.set(plane_on=True, plane_mm=20.0, plane_turn=180.0, plane_tilt=5.0)
         measured = await until(page, lambda s: s["plane_row"] is not None and not s["plane_busy"])
         await page.set(plane_name="../../evil")
@@ -153,7 +159,7 @@ def test_a_plane_takes_out_the_liver_on_its_side(case, pose):
 
 def test_what_is_no_correction_is_refused_in_words_and_changes_nothing(case):
     async def act(page):
-        await live(page)
+        await ready(page)
         slips = (7, "rm -rf /", {"what": "paint"}, STROKE | {"structure": "../x"}, STROKE | {"radius_mm": 1e9})
         return [await page.press("edit", slip) for slip in slips]
 

@@ -60,6 +60,7 @@ class Correcting:
         state.brush_least, state.brush_most = BRUSH_MM
         state.who = _user()
         state.edits, state.can_redo, state.edit_note = [], False, ""
+        state.can_edit = False
 
     def hold(self, case: OpenCase) -> None:
         """Another case, with the draft that it was left with."""
@@ -77,11 +78,12 @@ class Correcting:
             if self._editor.edits:
                 self._redraw(structure)
         self._tell(note)
+        self._state.can_edit = True
 
     def release(self) -> None:
         """No case: its masks are not there yet."""
         self._case, self._editor, self._way = None, None, []
-        self._state.edits, self._state.can_redo = [], False
+        self._state.edits, self._state.can_redo, self._state.can_edit = [], False, False
 
     @property
     def edits(self) -> list[dict[str, Any]]:

@@ -185,7 +185,7 @@ def correct(html: Any, viewer: Viewer) -> None:
         "Recompute",
         classes="lp-act",
         click=viewer.revising.start,
-        raw_attrs=[':disabled="!edits.length || !!job_stage"'],
+        raw_attrs=[':disabled="!edits.length || !can_edit || !!job_stage"'],
     )
     with html.Ol(style="padding-left:24px"):
         html.Li("{{ e }}", v_for="(e, n) in edits", key="n")
