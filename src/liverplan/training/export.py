@@ -30,7 +30,7 @@ TITLES = {
 }
 TRAINED_ON = (
     "TotalSegmentator data set, multi-organ label maps and two CT (CC BY 4.0)",
-    "Couinaud label maps of LiTS livers (MSD, CC BY-SA 4.0)",
+    "Couinaud and vessel label maps of LiTS livers (MSD, CC BY-SA 4.0)",
     "LiTS volume 117, a crop (LiTS CC BY-NC-ND 4.0, MSD CC BY-SA 4.0)",
     "AMOS, two CT slabs (CC BY 4.0)",
     "synthetic vessels, lesions and image appearance",
