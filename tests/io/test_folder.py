@@ -49,6 +49,21 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path, failure: type[BaseExcep
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_a_killed_run_left_a_day_ago_is_removed_and_what_runs_now_is_kept(tmp_path: Path) -> None:
+    old, now, other = (tmp_path / f".{name}.partial" for name in ("out.a", "out.b", "outer.c"))
+    for folder in (old, now, other):
+        (folder / "meshes").mkdir(parents=True)
+        (folder / "meshes" / "liver.stl").write_bytes(b"")
+        for path in (folder / "meshes" / "liver.stl", folder / "meshes", folder):
+            os.utime(path, (1e9, 1e9))
+    os.utime(now / "meshes" / "liver.stl")
+    with output_folder(tmp_path / "out"):
+        pass
+    assert not old.exists()
+    assert now.exists()
+    assert other.exists()
+
+
 def test_an_empty_folder_is_used(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     with output_folder(tmp_path / "out") as work:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,6 +87,25 @@ def test_an_error_while_drawing_reaches_the_trainer() -> None:
     ahead = drawn_ahead(empty, first=0)
     with pytest.raises(ValueError, match="high <= 0"):
         next(ahead)
+
+
+def test_the_program_ends_whatever_it_does_on_a_signal(tmp_path: Path) -> None:
+    """A handler of the parent, which ends by waiting for samples to be fetched, is not the drawing process's."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import signal, sys, time\n"
+        f"sys.path[:0] = {sys.path!r}\n"
+        "from test_loop import source, drawn_ahead\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(15))\n"
+        "ahead = drawn_ahead(source(), first=0)\n"
+        "next(ahead)\n"
+        "time.sleep(2)\n"
+        "kept = [ahead]; kept.append(kept)\n"
+        "print('over', flush=True)\n"
+    )
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "over\n"
 
 
 def test_an_empty_bank_is_refused(tmp_path: Path) -> None:

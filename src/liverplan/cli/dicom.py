@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -171,16 +173,26 @@ def listen(
         first_wait_s,
         PlanWishes(protocol, model, device.value, pictures, limit_s),
     )
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda _number, _frame: stop.set())
 
     def is_ready(bound: int) -> None:
         console.say(f"listening as {aet}@{host}:{bound}")
         sys.stdout.flush()  # whoever started this through a pipe waits for the line
 
-    serve(told, stop, is_ready)
+    with _until_told_to_stop() as stop:
+        serve(told, stop, is_ready)
     _say_status(console, state)
+
+
+@contextmanager
+def _until_told_to_stop() -> Iterator[threading.Event]:
+    """An event that SIGTERM and Ctrl-C set; afterwards both do again what they did before."""
+    stop = threading.Event()
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _say_status(console: Console, state: Path) -> None:

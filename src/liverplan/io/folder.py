@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import errno
+import glob
 import json
 import os
 import shutil
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 from liverplan.errors import LiverplanError, OutputError, ResourceError
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_ABANDONED_S = 24 * 3600.0
 MARKER = "run.json"
 """A folder that holds this file was written by liverplan, so that `--overwrite` may empty it."""
 
@@ -33,6 +36,7 @@ def output_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         inside = path.is_dir() and (path.is_mount() or not os.access(path.parent, os.W_OK))
         home = path if inside else path.parent
+        _remove_abandoned(home, path.name)
         work = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=home))
     try:
         with _only_what_concerns(work, path):
@@ -42,6 +46,15 @@ def output_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
             (_move_up if inside else _put_in_place)(work, path)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _remove_abandoned(home: Path, name: str) -> None:
+    """Half-written results of runs that were killed: nothing was written there for a day."""
+    for folder in home.glob(f".{glob.escape(name)}.*.partial"):
+        with suppress(OSError):
+            touched = max(item.lstat().st_mtime for item in (folder, *folder.rglob("*")))
+            if folder.is_dir() and time.time() - touched > _ABANDONED_S:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

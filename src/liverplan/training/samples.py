@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,10 +82,13 @@ def drawn_ahead(source: SampleSource, first: int, ahead: int = 6) -> Generator[P
                 raise sample
             yield sample
     finally:
-        worker.terminate()
+        worker.kill()
+        worker.join()
 
 
 def _fill(source: SampleSource, first: int, queue: Any) -> None:
+    # The fork inherits whatever the parent does on a signal, which would wait here for samples that nobody fetches.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     number, parent = first, os.getppid()
     while os.getppid() == parent:
         try:
