@@ -17,6 +17,7 @@ from liverplan.training.synthesis import (
     Recipe,
     add_lesions,
     draw_patch,
+    field_of_view,
     scanned,
     smooth_noise,
 )
@@ -112,3 +113,14 @@ def test_in_mr_lesions_and_vessels_stand_out_from_the_liver_to_either_side() -> 
         assert (np.abs(apart) > 10).mean() > 0.9
         assert 0.1 < (apart > 0).mean() < 0.95
     assert all(look[t.LUNGS] < look[t.LIVER] for look in looks)
+
+
+def test_a_scan_may_be_a_slab_of_a_fifth_of_the_patch_and_the_liver_beyond_it_is_not_asked_for() -> None:
+    kept = []
+    for seed in range(300):
+        seen = field_of_view(np.full((32, 32, 40), t.LIVER, dtype=np.uint8), np.random.default_rng(seed))
+        assert set(np.unique(seen)) <= {t.LIVER, t.EDGE}
+        kept.append((seen == t.LIVER).any((0, 1)).mean())
+    assert min(kept) < 0.25
+    assert 0.3 < np.mean(np.array(kept) == 1.0) < 0.7
+    assert LOCATE_CLASSES[t.EDGE] == SEGMENT_CLASSES[t.EDGE] == 0

@@ -46,7 +46,7 @@ class Recipe:
 def draw_patch(labels: LabelArray, recipe: Recipe, rng: np.random.Generator) -> Patch:
     """One training patch from an abdomen of `anatomies` at the recipe's spacing."""
     moved = _moved(labels, recipe, rng)
-    moved = _field_of_view(moved, rng)
+    moved = field_of_view(moved, rng)
     moved = with_mimics(moved, recipe.spacing_mm, rng)
     look = draw_mr_look(rng) if recipe.modality == "MR" else draw_look(rng)
     moved, lesions = add_lesions(moved, recipe, rng)
@@ -114,11 +114,24 @@ def rotation(angles: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.asarray(Rotation.from_euler("xyz", angles).as_matrix())
 
 
-def _field_of_view(labels: LabelArray, rng: np.random.Generator) -> LabelArray:
-    """Now and then a scan that starts or ends inside the patch."""
-    if rng.random() < 0.3:
-        cut = int(rng.uniform(0.05, 0.5) * labels.shape[2])
-        labels[:, :, slice(0, cut) if rng.random() < 0.5 else slice(labels.shape[2] - cut, None)] = tissue.EDGE
+def field_of_view(labels: LabelArray, rng: np.random.Generator) -> LabelArray:
+    """EDGE where the scan has ended: now and then it starts or ends inside the patch, or is only a slab of it."""
+    n, kind = labels.shape[2], rng.random()
+    first, last = 0, n
+    if kind < 0.15:
+        first = int(rng.uniform(0.05, 0.5) * n)
+    elif kind < 0.3:
+        last = n - int(rng.uniform(0.05, 0.5) * n)
+    elif kind < 0.5:
+        thick = int(rng.uniform(0.2, 0.7) * n)
+        first = int(rng.integers(0, n - thick + 1))
+        last = first + thick
+    labels[:, :, :first] = tissue.EDGE
+    labels[:, :, last:] = tissue.EDGE
+    if rng.random() < 0.15:  # a field narrower than the body, along one in-plane axis
+        axis, cut = int(rng.integers(2)), int(rng.uniform(0.02, 0.2) * n)
+        sides = np.moveaxis(labels, axis, 0)
+        sides[slice(0, cut) if rng.random() < 0.5 else slice(sides.shape[0] - cut, None)] = tissue.EDGE
     return labels
 
 

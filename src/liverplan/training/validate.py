@@ -31,7 +31,8 @@ def validator(config: TrainingConfig, source: SampleSource, data: Path) -> Valid
         box = bounding_box(liver, (margin, margin, margin))
         image, liver = image[box], liver[box]
     shown = scaled(image) if config.modality == "CT" else scaled_signal(np.maximum(image - HU_WINDOW[0], 0.0))
-    held = [source.draw(10**9 + n) for n in range(_SYNTHETIC)] if config.stage == "segment" else []
+    drawn = config.stage == "segment" or config.modality == "MR"  # one scan shown as an MR is one contrast of many
+    held = [source.draw(10**9 + n) for n in range(_SYNTHETIC)] if drawn else []
 
     def validate(network: torch.nn.Module) -> dict[str, float]:
         guess = labels_of(class_scores(network, shown, config.patch, 0.25))
