@@ -69,11 +69,15 @@ class Phantom:
 
 
 DEMO_LESIONS = (
-    LesionRequest(25.0, Structure.PORTAL_VEIN, 9.0, (0.9, 0.82), branch_mm=6.0),
+    LesionRequest(25.0, Structure.PORTAL_VEIN, 9.4, (0.9, 0.82), branch_mm=6.0),
     LesionRequest(18.0, Structure.LIVER, 1.0),
-    LesionRequest(14.0, Structure.HEPATIC_VEINS, 5.0, (0.95, 0.85)),
+    LesionRequest(14.0, Structure.HEPATIC_VEINS, 5.4, (0.95, 0.85)),
 )
-"""The demo patient: one lesion beside a portal branch, one under the capsule, one beside a hepatic vein."""
+"""The demo patient: one lesion beside a portal branch, one under the capsule, one beside a hepatic vein.
+
+The distances are no whole millimetres: a row of the margin curve at exactly the margin where a branch is divided would
+hang on the last digit.
+"""
 
 
 def make_phantom(

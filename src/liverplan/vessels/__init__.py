@@ -16,9 +16,10 @@ from scipy.sparse.csgraph import connected_components
 
 from liverplan.anatomy import Structure
 from liverplan.quantity import as_point
+from liverplan.vessels.fit import fitted
 from liverplan.vessels.forest import trace
-from liverplan.vessels.lumen import LARGEST_BRIDGED_GAP_MM, SMALLEST_PIECE_ML, Lumen
-from liverplan.vessels.roots import contacts, depth_outside, nearest_to, thick_end
+from liverplan.vessels.lumen import LARGEST_BRIDGED_GAP_MM, SMALLEST_PIECE_ML, Lumen, Walls
+from liverplan.vessels.roots import away_from, contacts, depth_outside, nearest_to, thick_end
 from liverplan.vessels.tree import Gap, IntArray, VesselTree
 from liverplan.volume import BoolArray, Grid
 
@@ -31,7 +32,7 @@ def trace_portal_tree(mask: BoolArray, liver: BoolArray, grid: Grid) -> VesselTr
     lumen = Lumen.of(mask, grid)
     first = trace(lumen, [int(lumen.depth_mm.argmax())])
     root, warnings = thick_end(first, depth_outside(first.points, liver, grid))
-    return _grown(lumen, Structure.PORTAL_VEIN, [root], warnings)
+    return _grown(lumen, lumen.walls(), Structure.PORTAL_VEIN, [root], warnings)
 
 
 def trace_hepatic_tree(mask: BoolArray, vena_cava: BoolArray | None, grid: Grid) -> VesselTree:
@@ -44,11 +45,13 @@ def trace_hepatic_tree(mask: BoolArray, vena_cava: BoolArray | None, grid: Grid)
         free = mask & ~vena_cava
         lumen = Lumen.of(free if free.any() else mask, grid)
         roots = contacts(lumen, vena_cava, grid)
+        walls = away_from(lumen.walls(), vena_cava, grid)
         if roots:
-            return _grown(lumen, Structure.HEPATIC_VEINS, roots, ())
+            return _grown(lumen, walls, Structure.HEPATIC_VEINS, roots, ())
         nearest = nearest_to(lumen, vena_cava, grid)
         return _grown(
             lumen,
+            walls,
             Structure.HEPATIC_VEINS,
             [nearest],
             ("no hepatic vein reaches the vena cava in the masks; the root is the vein's point nearest to it",),
@@ -57,12 +60,14 @@ def trace_hepatic_tree(mask: BoolArray, vena_cava: BoolArray | None, grid: Grid)
     first = trace(lumen, [int(lumen.depth_mm.argmax())])
     root, _ = thick_end(first, np.zeros(len(first.points)))
     warning = "the vena cava is not segmented; the hepatic veins' root is assumed at their thickest end"
-    return _grown(lumen, Structure.HEPATIC_VEINS, [root], (warning,))
+    return _grown(lumen, lumen.walls(), Structure.HEPATIC_VEINS, [root], (warning,))
 
 
-def _grown(lumen: Lumen, structure: Structure, roots: list[int], warnings: tuple[str, ...]) -> VesselTree:
+def _grown(
+    lumen: Lumen, walls: Walls, structure: Structure, roots: list[int], warnings: tuple[str, ...]
+) -> VesselTree:
     """The tree from the given root voxels, with what was bridged and what was left out."""
-    forest = trace(lumen, roots)
+    forest = fitted(trace(lumen, roots), walls)
     component = connected_components(lumen.graph, directed=False)[1]
     left_out = ~np.isin(component, np.unique(component[forest.voxel]))
     gaps = tuple(_gap(lumen, a, b) for a, b in lumen.gaps if not left_out[a])

@@ -25,6 +25,21 @@ _OFFSETS = np.array([o for o in np.ndindex(3, 3, 3) if o != (1, 1, 1)])
 
 
 @dataclass(frozen=True)
+class Walls:
+    """Points (M, 3) LPS mm halfway between lumen voxels and their outer neighbours: the wall, without bias.
+
+    weight: (M,) 1 / spacing^2 along the axis that was crossed. pitch_mm: the lattice's largest spacing.
+    """
+
+    points: FloatArray
+    weight: FloatArray
+    pitch_mm: float
+
+    def where(self, kept: BoolArray) -> Walls:
+        return Walls(self.points[kept], self.weight[kept], self.pitch_mm)
+
+
+@dataclass(frozen=True)
 class Lumen:
     """The voxels of a vessel mask on a working lattice, with depth below the wall and a graph of neighbours."""
 
@@ -54,6 +69,20 @@ class Lumen:
         if joins:
             graph = graph + _joining(points, joins, len(points))
         return cls(lattice, ijk, points, depth, piece, graph.tocsr(), tuple(joins), max(lattice.spacing_mm))
+
+    def walls(self) -> Walls:
+        """Where the lumen ends, between voxels that share a face."""
+        inside = np.zeros(self.ijk.max(axis=0) + 3, dtype=bool)
+        inside[tuple((self.ijk + 1).T)] = True
+        points, weight = [], []
+        for axis, spacing_mm in enumerate(self.grid.spacing_mm):
+            for side in (-1, 1):
+                step = np.zeros(3, dtype=np.int64)
+                step[axis] = side
+                last = self.ijk[~inside[tuple((self.ijk + 1 + step).T)]]
+                points.append(self.grid.to_world(last + 0.5 * step))
+                weight.append(np.full(len(last), spacing_mm**-2))
+        return Walls(np.concatenate(points), np.concatenate(weight), self.pitch_mm)
 
 
 def _working_lattice(mask: BoolArray, grid: Grid) -> tuple[BoolArray, Grid]:

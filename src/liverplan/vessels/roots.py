@@ -7,13 +7,16 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from liverplan.vessels.forest import Forest
-from liverplan.vessels.lumen import Lumen
+from liverplan.vessels.lumen import Lumen, Walls
 from liverplan.volume import BoolArray, FloatArray, Grid, border, bounding_box
 
 ROOT_CONTACT_MM = 3.0
 """A hepatic vein that comes this near to the vena cava's voxels joins it there."""
 SMALLEST_ROOT_RADIUS_MM = 1.2
 """Thinner contacts with the vena cava are no root: veins that drain into it measure 3 mm and more across."""
+
+_OPENING_SPACINGS = 2.0
+"""Walls nearer than this many voxels to the vena cava's voxels are its opening, or its own wall."""
 
 
 def depth_outside(points: FloatArray, liver: BoolArray, grid: Grid) -> FloatArray:
@@ -58,6 +61,12 @@ def contacts(lumen: Lumen, vena_cava: BoolArray, grid: Grid) -> list[int]:
         if lumen.depth_mm[deepest] >= SMALLEST_ROOT_RADIUS_MM:
             roots.append(deepest)
     return roots
+
+
+def away_from(walls: Walls, vena_cava: BoolArray, grid: Grid) -> Walls:
+    """Walls without those where a vein opens into the vena cava: its lumen goes on there."""
+    opening_mm = _OPENING_SPACINGS * max(grid.spacing_mm)
+    return walls.where(_to_mask(walls.points, vena_cava, grid, opening_mm) > opening_mm)
 
 
 def nearest_to(lumen: Lumen, vena_cava: BoolArray, grid: Grid) -> int:
