@@ -17,7 +17,7 @@ from liverplan.volume import BoolArray, FloatArray
 
 FAR_MM = 40.0
 """Tissue farther than this from every branch is not served by what the mask shows: a neighbour only inherits it."""
-MOST_FAR_SHARE = 0.10
+MOST_FAR_SHARE = 0.15
 
 
 def graded(value: float, least: float, sure: float, why: str) -> float:

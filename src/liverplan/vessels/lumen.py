@@ -20,7 +20,8 @@ SMALLEST_PIECE_ML = 0.02
 """Pieces below this that do not touch the tree are noise of the mask; their volume is still reported."""
 WORKING_SPACING_MM = 1.0
 """Thick slices are interpolated down to about this spacing before paths are traced."""
-_CENTRING_POWER = 2
+_CENTRING_POWER = 8
+"""Nearly the path whose narrowest place is widest: where two veins touch, the neck between them is no way through."""
 _OFFSETS = np.array([o for o in np.ndindex(3, 3, 3) if o != (1, 1, 1)])
 
 
