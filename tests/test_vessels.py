@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 import simple_case
 from liverplan.anatomy import Structure
@@ -162,3 +163,49 @@ def test_veins_that_a_film_joins_along_the_vena_cava_keep_a_root_each(film_mm):
         while tree.parent[root] >= 0:
             root = tree.parent[root]
         assert np.sign(tree.points_lps_mm[root, 0]) == np.sign(tree.points_lps_mm[node, 0])
+
+
+def drawn_tubes(tubes, spacing_mm=0.8):
+    grid = Grid.from_spacing((140, 110, 50), (spacing_mm,) * 3, (-56.0, -44.0, -20.0))
+    where = simple_case.voxels(grid)
+    return [tube_distance_mm(where, tube) <= 0 for tube in tubes], where, grid
+
+
+def test_axes_and_radii_are_those_of_the_tubes_to_a_tenth_of_a_voxel_right_into_the_fork():
+    """Unequal arms at 0.8 mm, none along a voxel axis; what a cross-section sees near the fork is two vessels."""
+    point = np.array([-8.0, 0.3, 0.2])
+    tubes = [
+        (np.array([-50.0, 2.0, 5.0]), point, 5.0),
+        (point, np.array([45.0, -28.0, 6.0]), 3.4),
+        (point, np.array([40.0, 30.0, -9.0]), 1.7),
+    ]
+    masks, where, grid = drawn_tubes(tubes)
+    tree = trace_portal_tree(np.any(masks, axis=0), where[..., 0] > -25.0, grid)
+    from_axis = np.array([np.abs(tube_distance_mm(tree.points_lps_mm, tube) + tube[2]) for tube in tubes])
+    own, radius = from_axis.argmin(axis=0), np.array([tube[2] for tube in tubes])
+    away = np.linalg.norm(tree.points_lps_mm - point, axis=1) > 1.0
+    ends = np.min([np.linalg.norm(tree.points_lps_mm - tube[e], axis=1) for tube in tubes for e in (0, 1)], axis=0)
+    inner = away & (ends > 3.0)
+    assert np.median(from_axis.min(axis=0)[inner]) < 0.08
+    assert np.percentile(from_axis.min(axis=0)[inner], 95) < 0.25
+    error = np.abs(tree.radius_mm - radius[own])[inner]
+    assert np.median(error) < 0.05
+    assert np.percentile(error, 95) < 0.25
+
+
+def test_where_two_veins_touch_each_stays_with_its_own_trunk():
+    """A thin vein ends at the wall of a thick neighbour, much nearer to the neighbour's root than to its own."""
+    cava = (np.array([-50.0, -40.0, 0.2]), np.array([-50.0, 40.0, 0.2]), 5.0)
+    thick = (np.array([-50.0, -30.0, 0.2]), np.array([40.0, -30.0, 0.2]), 4.0)
+    thin = (np.array([-50.0, 30.0, 0.2]), np.array([20.0, 30.0, 0.2]), 2.5)
+    side = (np.array([-10.0, 30.0, 0.2]), np.array([20.0, -24.15, 0.2]), 1.6)
+    masks, _, grid = drawn_tubes((cava, thick, thin, side))
+    assert ndimage.label(np.any(masks[1:], axis=0) & ~masks[0], np.ones((3, 3, 3)))[1] == 1, "they touch"
+    tree = trace_hepatic_tree(np.any(masks[1:], axis=0), masks[0], grid)
+    root = np.arange(len(tree.parent))
+    for node in range(len(root)):
+        root[node] = root[tree.parent[node]] if tree.parent[node] >= 0 else node
+    on_side = tube_distance_mm(tree.points_lps_mm, side) + side[2] < 0.8
+    on_side &= (tree.points_lps_mm[:, 1] < 24.0) & (tree.points_lps_mm[:, 1] > -20.0)
+    assert on_side.sum() > 20
+    assert (tree.points_lps_mm[root[on_side], 1] > 20.0).all()
