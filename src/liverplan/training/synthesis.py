@@ -64,7 +64,11 @@ def _as_ct(painted: FloatVolume, labels: LabelArray, recipe: Recipe, rng: np.ran
 def _as_mr(painted: FloatVolume, labels: LabelArray, recipe: Recipe, rng: np.random.Generator) -> FloatVolume:
     """Uneven sensitivity, thicker slices, noise that is never negative; the end of the scan is dark."""
     bias = smooth_noise(recipe.shape, 120.0 / recipe.spacing_mm, rng)
-    signal = np.abs(scanned(received(painted, bias), recipe.spacing_mm, rng, float(rng.choice(THICKNESS_MM))))
+    signal = np.abs(
+        scanned(
+            received(painted, bias, rng.uniform(0.05, 0.45)), recipe.spacing_mm, rng, float(rng.choice(THICKNESS_MM))
+        )
+    )
     signal[labels == tissue.EDGE] = 0.0
     return scaled_signal(signal, (rng.uniform(0.0, 3.0), rng.uniform(97.0, 99.9)))
 
