@@ -63,9 +63,7 @@ def trace_hepatic_tree(mask: BoolArray, vena_cava: BoolArray | None, grid: Grid)
     return _grown(lumen, lumen.walls(), Structure.HEPATIC_VEINS, [root], (warning,))
 
 
-def _grown(
-    lumen: Lumen, walls: Walls, structure: Structure, roots: list[int], warnings: tuple[str, ...]
-) -> VesselTree:
+def _grown(lumen: Lumen, walls: Walls, structure: Structure, roots: list[int], warnings: tuple[str, ...]) -> VesselTree:
     """The tree from the given root voxels, with what was bridged and what was left out."""
     forest = fitted(trace(lumen, roots), walls)
     component = connected_components(lumen.graph, directed=False)[1]
