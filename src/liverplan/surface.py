@@ -135,8 +135,8 @@ def symmetric_distance_map(mask: BoolArray, spacing_mm: tuple[float, float, floa
     """
     if not mask.any() or mask.all():
         raise ValueError("a distance map needs voxels inside and outside the mask")
-    outside = _maurer(mask, spacing_mm)
-    inside = _maurer(~mask, spacing_mm)
+    outside = signed_distance_map(mask, spacing_mm)
+    inside = signed_distance_map(~mask, spacing_mm)
     return (outside - inside) * np.float32(0.5)
 
 
@@ -190,7 +190,8 @@ def surface_of(
     return Surface(mesh, normals / np.maximum(length, 1e-12), pitch_mm, solid)
 
 
-def _maurer(mask: BoolArray, spacing_mm: tuple[float, float, float]) -> Float32Array:
+def signed_distance_map(mask: BoolArray, spacing_mm: tuple[float, float, float]) -> Float32Array:
+    """Distance in mm from voxel centres to the nearest border voxel of the mask, negative inside (Maurer 2003)."""
     image = sitk.GetImageFromArray(mask.transpose(2, 1, 0).astype(np.uint8))
     image.SetSpacing(spacing_mm)
     distance = sitk.SignedMaurerDistanceMap(image, insideIsPositive=False, squaredDistance=False, useImageSpacing=True)

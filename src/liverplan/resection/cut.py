@@ -14,7 +14,7 @@ from liverplan.lesions import Lesion
 from liverplan.mesh import Mesh
 from liverplan.quantity import Distance, Unknown
 from liverplan.resection.workspace import IntArray, Workspace
-from liverplan.surface import Surface, sub_voxel_surface
+from liverplan.surface import Surface, signed_distance_map, sub_voxel_surface
 from liverplan.volume import BoolArray, FloatArray, Grid
 
 _CONTEXT_MM, _CONTEXT_VOXELS = 3.0, 3.0
@@ -92,9 +92,7 @@ def _nearer_elsewhere(lesion: Lesion, remnant: BoolArray, specimen: BoolArray, g
 
 
 def _cut_through(remnant: BoolArray, specimen: BoolArray, liver: BoolArray, grid: Grid) -> Surface:
-    to_remnant, to_specimen = (
-        ndimage.distance_transform_edt(~part, sampling=grid.spacing_mm) for part in (remnant, specimen)
-    )
+    to_remnant, to_specimen = (signed_distance_map(part, grid.spacing_mm) for part in (remnant, specimen))
     continued = remnant | (~liver & (to_remnant < to_specimen))
     return _inner_part(sub_voxel_surface(continued, grid), grid, liver)
 

@@ -72,8 +72,8 @@ def propose(work: Workspace, margin_mm: float) -> tuple[Candidate, ...]:
     if not work.field.lesions:
         return ()
     work.prepare()
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        # Voxels of one candidate are made while the next one's shape is computed.
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        # Voxels of candidates are made while the next ones' shapes are computed.
         proposals = islice(_Proposals(work, target_of(work, margin_mm)).all(), MOST_CANDIDATES)
         waiting = [(name, kind, pool.submit(specimen_of, work, level)) for name, kind, level in proposals]
         found: list[Candidate] = []
@@ -108,11 +108,11 @@ class _Proposals:
 
     def all(self) -> Iterator[tuple[str, str, Float32Array]]:
         apart = clusters(self.work, 2.0 * self.target.wide_mm)
-        wedges = [self._wedge(rows) for rows in apart]
+        wedges = self._wedges(apart)
         yield ("wedge" if len(apart) == 1 else "wedges"), ("wedge" if len(apart) == 1 else "combined"), _union(wedges)
         merged = clusters(self.work, MERGED_GAP_MM)
         if len(merged) < len(apart):
-            yield "merged_wedges", "combined" if len(merged) > 1 else "wedge", _union([self._wedge(r) for r in merged])
+            yield "merged_wedges", "combined" if len(merged) > 1 else "wedge", _union(self._wedges(merged))
         if self.work.field.portal is None:
             return
         segments = [self._segmental(rows) for rows in apart]
@@ -126,8 +126,9 @@ class _Proposals:
         if 1 < len(apart) <= MOST_MIXED:
             yield from self._mixed(apart, wedges, segments)
 
-    def _wedge(self, rows: list[int]) -> Float32Array:
-        return best_wedge(self.work, rows, self.target)
+    def _wedges(self, groups: list[list[int]]) -> list[Float32Array]:
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            return list(pool.map(lambda rows: best_wedge(self.work, rows, self.target), groups))
 
     def _segmental(self, rows: list[int]) -> Float32Array | None:
         taken = smallest_cover(self.work, rows, self.target.wide_mm)
