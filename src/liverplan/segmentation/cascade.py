@@ -1,4 +1,7 @@
-"""Two networks in a row: find the liver in the whole scan at 3 mm, then label its box at 1.5 mm."""
+"""Two networks in a row: find the liver in the whole scan at 3 mm, then label its box at 1.5 mm.
+
+One fine network may serve both: then it sees the whole scan first, and its box again.
+"""
 
 from __future__ import annotations
 
@@ -97,7 +100,7 @@ def _find_liver(volume: Volume, stage: _Stage) -> IsotropicImage:
     """Distance in mm to the coarse liver, 0 inside it, on the first network's grid cropped to what is looked at."""
     side_mm = stage.settings.spacing_mm
     image = to_isotropic(volume.array, volume.grid.spacing_mm, side_mm)
-    liver = largest_piece(highest(stage.scores(image)) == 1)
+    liver = largest_piece(_ENDS_WITH_LIVER[highest(stage.scores(image))])
     millilitres = float(liver.sum()) * side_mm**3 / 1000.0
     if not SMALLEST_LIVER_ML <= millilitres <= LARGEST_LIVER_ML:
         raise no_liver(f"{millilitres:.0f} mL that look like liver")
@@ -141,6 +144,6 @@ def no_liver(got: str) -> SegmentationRefused:
     return SegmentationRefused(
         "the model finds no plausible liver in this image",
         got=got,
-        wanted=f"a CT of the upper abdomen with {SMALLEST_LIVER_ML:.0f} to {LARGEST_LIVER_ML:.0f} mL of liver",
-        do="Check that it is the right series and in Hounsfield units, or give masks with --segmentation.",
+        wanted=f"a scan of the upper abdomen with {SMALLEST_LIVER_ML:.0f} to {LARGEST_LIVER_ML:.0f} mL of liver",
+        do="Check that it is the right series (a CT in Hounsfield units), or give masks with --segmentation.",
     )

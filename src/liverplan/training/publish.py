@@ -18,7 +18,7 @@ from liverplan.errors import InputError, ModelError
 from liverplan.io.folder import write_text_atomic
 from liverplan.segmentation.models import Model, available_models, find_model, models_folder
 from liverplan.training.config import TrainingConfig
-from liverplan.training.export import BUNDLES, CLASSES, TITLES, TRAINED_ON, register, write_bundle
+from liverplan.training.export import CLASSES, TITLES, TRAINED_ON, bundle_name, register, write_bundle
 from liverplan.training.lasting import SCORE
 from liverplan.training.loop import LOG
 from liverplan.training.preprocessed import PreparedCase
@@ -71,9 +71,9 @@ def _add_other_stage(stage: str, models: Path, start: Model | None, trained_on: 
     try:
         available_models(models)
     except ModelError:
-        other = next(name for name in BUNDLES if name != stage)
+        other = "segment" if stage == "locate" else "locate"
         source = (start or find_model()).stages[other].bundle
-        bundle = models / BUNDLES[other]
+        bundle = models / bundle_name(other)
         shutil.copytree(source, bundle, dirs_exist_ok=True)
         register(other, bundle, models, [*trained_on, f"{other}: not retrained, see its card"], LICENCE)
 
@@ -82,7 +82,7 @@ def _trained_on(config: TrainingConfig, origin: Origin) -> list[str]:
     assert config.data is not None  # a run on a folder
     sides = [f"{len(origin.split.train)} patients to train", f"{len(origin.split.validation)} to validate"]
     own = f"{len(origin.cases)} scans of {origin.folder} ({', '.join(sides)}), sha256 {origin.fingerprint[:16]}"
-    synthetic = [TRAINED_ON[-1]] if config.data.share < 1 else []
+    synthetic = [TRAINED_ON["CT"][-1]] if config.data.share < 1 else []
     start = [f"began with {origin.start.name} {origin.start.version}: see its card"] if origin.start else []
     return [own, *synthetic, *start]
 
@@ -103,7 +103,7 @@ def card(config: TrainingConfig, origin: Origin, scores: Mapping[str, float]) ->
     began = f"`{start.name}` {start.version}, sha256 {start.sha256[:16]}" if start else "random weights"
     versions = ", ".join(f"{name} {version(name).split('+')[0]}" for name in ("torch", "monai", "numpy"))
     lines = [
-        f"# {BUNDLES[config.stage]}",
+        f"# {bundle_name(config.stage, config.modality)}",
         "",
         f"{TITLES[config.stage].rsplit(' at ', 1)[0]}, retrained at {config.spacing_mm:g} mm.",
         "",

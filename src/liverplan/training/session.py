@@ -268,11 +268,11 @@ def _for_team(crew: Team, prepared: Callable[[], _Material]) -> _Material:
 
 
 def _bundle(config: TrainingConfig, out: Path, models: Path, origin: Origin | None) -> Path:
-    from liverplan.training.export import write_bundle
+    from liverplan.training.export import TRAINED_ON, write_bundle
 
     best = torch.load(out / BEST, map_location="cpu", weights_only=True)
     if origin is None:
-        return write_bundle(config, best, models)
+        return write_bundle(config, best, models, TRAINED_ON[config.modality])
     return publish(config, best, models, origin, out)
 
 

@@ -68,7 +68,7 @@ class _Skeleton:
         child = np.flatnonzero(self.parent >= 0)
         children = np.bincount(self.parent[child], minlength=len(self.parent))
         middle = self.parent[child]
-        return child[(children[middle] == 1) & (self.parent[middle] >= 0)]
+        return np.asarray(child[(children[middle] == 1) & (self.parent[middle] >= 0)])
 
     @cached_property
     def stiffness(self) -> sparse.csr_matrix:
