@@ -20,12 +20,21 @@ from liverplan.clinical import ClinicalRecord, parse_record
 from liverplan.errors import ClinicalError
 from liverplan.fresh_margin import load_cut_loss
 from liverplan.io.clinical import read_clinical
-from liverplan.io.dicom_out import source_series, write_dicom
+from liverplan.io.deidentify import Disguise, pseudonyms
+from liverplan.io.dicom_out import SourceSeries, source_series, write_dicom
 from liverplan.io.folder import output_folder, write_json_atomic
 from liverplan.io.images import read_file, read_image
 from liverplan.io.meshes import SceneMesh, light_enough, write_glb, write_stl
 from liverplan.io.resections import read_resections
 from liverplan.io.segmentations import ReadAhead, read_segmentation
+from liverplan.io.withheld import (
+    WITHHELD,
+    disguise_of,
+    disguised_clinical,
+    disguised_resection,
+    disguised_source,
+    disguised_volume,
+)
 from liverplan.io.writing import write_mask, write_segmentation, write_slicer_segmentation
 from liverplan.liver_volume import BodySize
 from liverplan.margin import margin_region
@@ -66,6 +75,14 @@ class Corrected:
 
 
 @dataclass(frozen=True)
+class Deidentified:
+    """Keep the patient out of the output folder. pseudonym: None for the study's. key_file: None for the user's."""
+
+    pseudonym: str | None = None
+    key_file: Path | None = None
+
+
+@dataclass(frozen=True)
 class Settings:
     """What a run was asked for; written to run.json."""
 
@@ -85,6 +102,7 @@ class Settings:
     cut_loss: Path | None = None
     corrected: Corrected | None = None
     """For masks of a case that is planned again: they are still the model's where a model made them."""
+    deidentified: Deidentified | None = None
 
 
 @dataclass
@@ -118,6 +136,8 @@ def plan_case(settings: Settings, out: Path, overwrite: bool = False, progress: 
             ahead = ReadAhead(settings.segmentation, beside) if settings.segmentation else None
             volume = read_image(settings.image, settings.series_uid, settings.modality)
             source = source_series(settings.image, volume)
+            volume, source, disguise = _without_patient(settings, volume, source)
+            clinical = clinical if disguise is None else disguised_clinical(clinical, disguise)
         with timings.stage("segment" if settings.segmentation is None else "read masks"):
             masks = _segmentation(settings, volume, ahead, lambda f, s: report_progress(0.05 + 0.45 * f, s))
         anatomy = beside.submit(_anatomy_meshes, masks, folder / "meshes")
@@ -152,6 +172,18 @@ def plan_case(settings: Settings, out: Path, overwrite: bool = False, progress: 
                 write_dicom(folder, record, result.segmentation, source)
         write_json_atomic(folder / "run.json", _run_record(settings, result, timings, started))
     return result
+
+
+def _without_patient(
+    settings: Settings, volume: Volume, source: SourceSeries | None
+) -> tuple[Volume, SourceSeries | None, Disguise | None]:
+    """Image and headers as they may be told, and by which disguise (None: as they came)."""
+    asked = settings.deidentified
+    if asked is None:
+        return volume, source, None
+    disguise = disguise_of(volume, source, pseudonyms(asked.key_file), asked.pseudonym)
+    hidden = None if source is None else disguised_source(source, disguise)
+    return disguised_volume(volume, disguise), hidden, disguise
 
 
 def _segmentation(settings: Settings, volume: Volume, ahead: ReadAhead | None, progress: Progress) -> Segmentation:
@@ -189,6 +221,8 @@ def clinical_record(settings: Settings) -> ClinicalRecord:
 def _wishes(settings: Settings, masks: Segmentation, clinical: ClinicalRecord) -> Wishes:
     """What the plan is asked for beside the protocol: the margin, the surgeon's own resections, the clinical record."""
     given = read_resections(settings.resections, masks) if settings.resections else ()
+    if settings.deidentified is not None:
+        given = tuple(disguised_resection(n, one) for n, one in enumerate(given))
     return Wishes(settings.margin_mm, given, clinical, load_cut_loss(settings.cut_loss))
 
 
@@ -270,24 +304,28 @@ def _planned_surfaces(result: Plan) -> Iterator[_Shown]:
 
 
 def _run_record(settings: Settings, result: Plan, timings: Timings, started: float) -> dict[str, Any]:
+    def name(path: Path) -> str:
+        return path.name if settings.deidentified is None else WITHHELD
+
     return {
         "software": {"name": "liverplan", "version": __version__},
         "notice": RESEARCH_USE_ONLY,
         "started_unix_s": started,
         "settings": {
-            "image": settings.image.name,
-            "segmentation": settings.segmentation.name if settings.segmentation else None,
+            "image": name(settings.image),
+            "segmentation": name(settings.segmentation) if settings.segmentation else None,
             "protocol": result.protocol.id,
-            "series_uid": settings.series_uid,
-            "model": str(settings.model) if settings.model else None,
+            "series_uid": result.volume.facts.get("series_uid") if settings.series_uid else None,
+            "model": _model_name(settings),
             "device": settings.device,
             "pictures": settings.pictures,
             "margin_mm": settings.margin_mm,
-            "resections": [path.name for path in settings.resections],
-            "clinical": settings.clinical.name if settings.clinical else None,
+            "resections": [name(path) for path in settings.resections],
+            "clinical": name(settings.clinical) if settings.clinical else None,
             "height_cm": settings.body.height_cm,
             "weight_kg": settings.body.weight_kg,
-            "cut_loss": settings.cut_loss.name if settings.cut_loss else None,
+            "cut_loss": name(settings.cut_loss) if settings.cut_loss else None,
+            "deidentified": settings.deidentified is not None,
         },
         "hashes": {
             "image_sha256": result.volume.facts.get("sha256"),
@@ -299,6 +337,13 @@ def _run_record(settings: Settings, result: Plan, timings: Timings, started: flo
         "seconds": {name: round(s, 3) for name, s in timings.seconds.items()},
         "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
     }
+
+
+def _model_name(settings: Settings) -> str | None:
+    """As it was asked for; without the folders around it where the patient is to stay unnamed."""
+    if settings.model is None:
+        return None
+    return str(settings.model) if settings.deidentified is None else Path(settings.model).name
 
 
 def _version(package: str) -> str | None:

@@ -43,6 +43,7 @@ def register(app: typer.Typer) -> None:
         ("retrieve", retrieve, "Fetch a study. Example: liverplan dicom retrieve ARCHIVE 1.2.840.1 -o scan"),
         ("send", send, "Send the results of a plan, or DICOM files. Example: liverplan dicom send ARCHIVE out"),
         ("listen", listen, _LISTEN),
+        ("deidentify", deidentify, _DEIDENTIFY),
     ):
         group.command(name, help=text)(verb)
     app.add_typer(group, name="dicom")
@@ -118,6 +119,40 @@ def send(
     deliver(parse_address(archive), files, require_title(aet))
     console.say(f"{len(files)} objects sent")
     console.result({"sent": [str(file) for file in files]})
+
+
+_DEIDENTIFY = """Copy DICOM files without their patient, by the basic profile of PS3.15 with dates moved.
+
+Objects whose pixels may show the patient (burnt-in annotation, secondary captures, documents) are left out, and said.
+The same key gives the same pseudonyms, UIDs and shift in every run; keep it secret and keep it (docs/deidentify.md).
+
+Examples:
+  liverplan dicom deidentify scan -o anonymous
+  liverplan dicom deidentify scan -o anonymous --pseudonym case-017 --key study.key
+"""
+
+
+def deidentify(
+    folder: Annotated[Path, typer.Argument(metavar="PATH", exists=True, help="Folder or file with DICOM objects.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="OUT", help="Folder to write; made by the command.")],
+    pseudonym: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Patient name and id; default: made from the study.")
+    ] = None,
+    key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Secret that pseudonyms are made with; default: the user's own.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result in OUT.")] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    from liverplan.io.deidentify import pseudonyms, write_copies
+
+    console = Console(quiet, as_json)
+    written, left_out = write_copies(folder, out, pseudonyms(key), pseudonym, overwrite)
+    for reason, n in left_out.items():
+        console.say(f"{n} left out: {reason}")
+    console.say(f"{written} objects in {out}")
+    console.result({"out": str(out), "objects": written, "left_out": left_out})
 
 
 _LISTEN = """Receive studies, plan each when it is complete, and send SEG, SR and PDF to an archive.

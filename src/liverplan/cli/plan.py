@@ -103,11 +103,21 @@ def plan(
         typer.Option(metavar="FILE", help="Tissue lost at the cut by device, as TOML (docs/fresh-margin.md)."),
     ] = None,
     pictures: Annotated[bool, typer.Option(help="Draw the pictures of the report.")] = True,
+    deidentify: Annotated[
+        bool,
+        typer.Option("--deidentify", help="Keep the patient out of OUT: names, ids, UIDs, dates (docs/deidentify.md)."),
+    ] = False,
+    pseudonym: Annotated[
+        str | None, typer.Option(metavar="NAME", help="With --deidentify; default: made from the study.")
+    ] = None,
+    deidentify_key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Secret that pseudonyms are made with; default: the user's own.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result in OUT.")] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    from liverplan.case import Settings, plan_case
+    from liverplan.case import Deidentified, Settings, plan_case
     from liverplan.liver_volume import BodySize
 
     console = Console(quiet, as_json)
@@ -126,6 +136,7 @@ def plan(
         clinical=clinical,
         body=BodySize(height_cm, weight_kg),
         cut_loss=cut_loss,
+        deidentified=Deidentified(pseudonym, deidentify_key) if deidentify else None,
     )
     with console.progress("planning") as progress:
         result = plan_case(settings, out, overwrite, progress)
