@@ -30,13 +30,36 @@ SECRET = Pseudonyms(bytes(range(32)))
 WORD = "Zwiebelkuchen"
 """Planted wherever text may stand."""
 STUDY, SERIES, FRAME = "1.2.826.0.1.3680043.8.498.123456789", "1.2.826.0.1.3680043.8.498.223456789", "1.2.3.4.55555"
-TEXTS = (
-    "AccessionNumber InstitutionName InstitutionAddress ReferringPhysicianName StationName StudyDescription "
-    "SeriesDescription InstitutionalDepartmentName PerformingPhysicianName OperatorsName AdmittingDiagnosesDescription "
-    "OtherPatientNames EthnicGroup Occupation AdditionalPatientHistory PatientComments DeviceSerialNumber ProtocolName "
-    "StudyID ImageComments RequestingPhysician RequestedProcedureDescription PerformedProcedureStepDescription "
-    "RequestAttributesSequence PatientAddress PatientTelephoneNumbers MilitaryRank ContrastBolusAgent"
-).split()  # noqa: SIM905
+TEXTS = [
+    "AccessionNumber",
+    "InstitutionName",
+    "InstitutionAddress",
+    "ReferringPhysicianName",
+    "StationName",
+    "StudyDescription",
+    "SeriesDescription",
+    "InstitutionalDepartmentName",
+    "PerformingPhysicianName",
+    "OperatorsName",
+    "AdmittingDiagnosesDescription",
+    "OtherPatientNames",
+    "EthnicGroup",
+    "Occupation",
+    "AdditionalPatientHistory",
+    "PatientComments",
+    "DeviceSerialNumber",
+    "ProtocolName",
+    "StudyID",
+    "ImageComments",
+    "RequestingPhysician",
+    "RequestedProcedureDescription",
+    "PerformedProcedureStepDescription",
+    "RequestAttributesSequence",
+    "PatientAddress",
+    "PatientTelephoneNumbers",
+    "MilitaryRank",
+    "ContrastBolusAgent",
+]
 
 
 def planted(dataset: Dataset) -> None:
