@@ -22,6 +22,7 @@ from liverplan.fresh_margin import load_cut_loss
 from liverplan.io.clinical import read_clinical
 from liverplan.io.deidentify import Disguise, pseudonyms
 from liverplan.io.dicom_out import SourceSeries, source_series, write_dicom
+from liverplan.io.fhir_report import write_fhir_report
 from liverplan.io.folder import output_folder, write_json_atomic
 from liverplan.io.images import read_file, read_image
 from liverplan.io.meshes import SceneMesh, light_enough, write_glb, write_stl
@@ -166,6 +167,7 @@ def plan_case(settings: Settings, out: Path, overwrite: bool = False, progress: 
         with timings.stage("report"):
             report_progress(0.95, "writing the report")
             _write_report(folder)
+            write_fhir_report(folder, record)
         if source is not None:
             with timings.stage("dicom"):
                 report_progress(0.98, "writing DICOM objects")

@@ -47,6 +47,7 @@ def eligibility(
 ) -> None:
     from liverplan.io.clinical import read_clinical
     from liverplan.io.dicom_out import renew_report
+    from liverplan.io.fhir_report import write_fhir_report
     from liverplan.io.folder import write_json_atomic
     from liverplan.protocol import load_protocol
     from liverplan.record_clinical import decided_again, protocol_of, stored_record
@@ -60,6 +61,7 @@ def eligibility(
     write_json_atomic(out / "report.json", report)
     render_report(out)
     renew_report(out, report)
+    write_fhir_report(out, report)
     console.result(report["eligibility"])
     if not quiet and not as_json:
         print_decision(decision)

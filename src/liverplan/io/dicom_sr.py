@@ -10,54 +10,21 @@ reads no report that holds one.)
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from liverplan import RESEARCH_USE_ONLY, __version__
 from liverplan.anatomy import Structure
 from liverplan.io import dicom_codes as codes
-from liverplan.io.dicom_codes import Code, concept
+from liverplan.io.dicom_codes import concept
 from liverplan.io.dicom_seg import WrittenSegmentation
 from liverplan.io.dicom_source import SourceSeries, derived_uid, record_digest, save
+from liverplan.io.statements import Group, Number, Record, groups
 
 SERIES_NUMBER = 902
 _SOFTWARE = "liverplan"
-
-Record: TypeAlias = Mapping[str, Any]
-Points: TypeAlias = Sequence[Sequence[float]]
-
-
-@dataclass(frozen=True)
-class _Number:
-    """One measurement of report.json: value None with a reason, or a value with or without an interval."""
-
-    name: Code
-    unit: Code
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-    reason: str | None = None
-    points_lps_mm: Points | None = None
-    site: Code | None = None
-    is_minimum: bool = False
-
-
-@dataclass(frozen=True)
-class _Group:
-    """What is said about one thing: its numbers, verdicts, and the place of its segment in seg.dcm (or None)."""
-
-    title: str
-    finding: Code
-    sites: tuple[Code, ...]
-    numbers: tuple[_Number, ...]
-    verdicts: tuple[tuple[Code, Code], ...] = ()
-    remarks: tuple[str, ...] = ()
-    entry: int | None = None
-    tracking_uid: str | None = None
 
 
 def write_sr(path: Path, record: Record, seg: WrittenSegmentation, source: SourceSeries) -> None:
@@ -96,10 +63,6 @@ def write_sr(path: Path, record: Record, seg: WrittenSegmentation, source: Sourc
 def _content(record: Record, seg: WrittenSegmentation, source: SourceSeries, uid: str) -> Any:
     from highdicom import sr
 
-    groups = [_liver(record, seg), _case(record)]
-    for lesion in record["lesions"]:
-        groups += [_lesion(lesion, seg), _distances(record, lesion, seg)]
-    groups += [_resection(one) for one in record["resections"]]
     device = sr.DeviceObserverIdentifyingAttributes(
         uid=derived_uid("device", _SOFTWARE, __version__),
         name=_SOFTWARE,
@@ -111,7 +74,7 @@ def _content(record: Record, seg: WrittenSegmentation, source: SourceSeries, uid
     report = sr.MeasurementReport(
         observation_context=sr.ObservationContext(observer_device_context=observer),
         procedure_reported=concept(codes.MR if record["input"]["modality"] == "MR" else codes.CT),
-        imaging_measurements=[_group_item(g, seg, source, uid) for g in groups],
+        imaging_measurements=[_group_item(g, seg, source, uid) for g in groups(record)],
         title=concept(codes.REPORT),
     )
     for sentence in (RESEARCH_USE_ONLY, *record["assumptions"]):
@@ -119,118 +82,18 @@ def _content(record: Record, seg: WrittenSegmentation, source: SourceSeries, uid
     return report
 
 
-# ---- what is said ------------------------------------------------------------------------------------------------
-
-
-def _liver(record: Record, seg: WrittenSegmentation) -> _Group:
-    liver = record["liver"]
-    return _Group(
-        "Liver",
-        codes.LIVER,
-        (codes.LIVER,),
-        (
-            _Number(codes.VOLUME, codes.ML, liver["volume_ml"], liver["volume_low_ml"], liver["volume_high_ml"]),
-            _Number(codes.TUMOUR_VOLUME, codes.ML, liver["tumour_volume_ml"]),
-        ),
-        entry=seg.find(Structure.LIVER),
-    )
-
-
-def _case(record: Record) -> _Group:
-    case = record["case"]
-    margin = _measured(codes.MARGIN_UPPER, codes.MM, case["margin_upper_mm"], case["limiting"]["witness_lps_mm"])
-    return _Group("Case", codes.CASE, (codes.LIVER,), (margin,), *_verdict(case))
-
-
-def _lesion(lesion: Record, seg: WrittenSegmentation) -> _Group:
-    """What belongs to the lesion's segment."""
-    entry = seg.find(Structure.LESIONS, lesion["id"])
-    if entry is None:
-        raise ValueError(f"lesion {lesion['id']} of the record is not in the segmentation")
-    volume = _Number(codes.VOLUME, codes.ML, lesion["volume_ml"])
-    return _Group(_title(lesion), codes.LIVER_METASTASIS, _sites(lesion), (volume,), *_verdict(lesion), entry=entry)
-
-
-def _distances(record: Record, lesion: Record, seg: WrittenSegmentation) -> _Group:
-    """Diameter, clearances and margins of a lesion, each with its two points."""
-    across = lesion["longest_diameter_mm"], lesion["longest_diameter_witness_lps_mm"]
-    numbers = [
-        _Number(codes.DIAMETER, codes.MM, across[0], points_lps_mm=across[1]),
-        _distance(codes.CAPSULE_DISTANCE, lesion["capsule_distance"]),
-    ]
-    if lesion["nearest_lesion"] is not None:
-        numbers.append(_distance(codes.NEAREST_LESION, lesion["nearest_lesion"]))
-    numbers += [_clearance(one) for one in lesion["vessels"]]
-    limit = lesion["limiting"]["witness_lps_mm"]
-    numbers.append(_measured(codes.MARGIN_UPPER, codes.MM, lesion["margin_upper_mm"], limit))
-    if lesion["margin_planned_mm"] is not None:
-        witness = _planned_witness(record, lesion["id"])
-        numbers.append(_measured(codes.MARGIN_PLANNED, codes.MM, lesion["margin_planned_mm"], witness))
-    tracking_uid = seg.tracking_uid(Structure.LESIONS, lesion["id"])
-    return _Group(_title(lesion), codes.LIVER_METASTASIS, _sites(lesion), tuple(numbers), tracking_uid=tracking_uid)
-
-
-def _title(lesion: Record) -> str:
-    return f"Lesion {lesion['id']}"
-
-
-def _sites(lesion: Record) -> tuple[Code, ...]:
-    return codes.LIVER, *(codes.COUINAUD[n] for n in lesion["segments"] or () if n in codes.COUINAUD)
-
-
-def _verdict(about: Record) -> tuple[tuple[tuple[Code, Code], ...], tuple[str, ...]]:
-    """The verdict on the wide margin and its reason."""
-    return ((codes.WIDE_MARGIN, codes.verdict(about["wide_margin"])),), (f"Wide margin: {about['reason']}",)
-
-
-def _clearance(vessel: Record) -> _Number:
-    structure = Structure(vessel["structure"])
-    number = _measured(codes.clearance(structure), codes.MM, vessel["clearance_mm"], vessel["witness_lps_mm"])
-    return _Number(**{**vars(number), "site": codes.type_of(structure), "is_minimum": True})
-
-
-def _planned_witness(record: Record, lesion_id: int) -> Points | None:
-    """Where the margin of the best resection is measured; `margin_planned_mm` is that resection's."""
-    margins = record["resections"][0]["margin_mm"] if record["resections"] else []
-    return next((m.get("witness_lps_mm") for m in margins if m["lesion_id"] == lesion_id), None)
-
-
-def _resection(resection: Record) -> _Group:
-    remnant_ml = resection["remnant_ml"]
-    unknown = None if remnant_ml is not None else resection["flr_percent"].get("reason", "not assessable")
-    return _Group(
-        f"Resection {resection['name']}",
-        codes.RESECTION,
-        (codes.LIVER,),
-        (
-            _measured(codes.RESECTED_VOLUME, codes.ML, resection["volume_ml"]),
-            _Number(codes.REMNANT_VOLUME, codes.ML, remnant_ml, reason=unknown),
-            _measured(codes.FLR, codes.PERCENT, resection["flr_percent"]),
-            _measured(codes.GEOMETRIC_FLR, codes.PERCENT, resection["geometric_flr_percent"]),
-        ),
-        ((codes.MEETS_PROTOCOL, codes.verdict(resection["meets_protocol"])),),
-        (resection["reason"],),
-    )
-
-
-def _measured(name: Code, unit: Code, value: Record, points: Points | None = None) -> _Number:
-    return _Number(name, unit, value["value"], value.get("low"), value.get("high"), value.get("reason"), points)
-
-
-def _distance(name: Code, value: Record) -> _Number:
-    number = _measured(name, codes.MM, value, value.get("witness_lps_mm"))
-    return _Number(**{**vars(number), "is_minimum": True})
-
-
 # ---- how it is written -------------------------------------------------------------------------------------------
 
 
-def _group_item(group: _Group, seg: WrittenSegmentation, source: SourceSeries, uid: str) -> Any:
+def _group_item(group: Group, seg: WrittenSegmentation, source: SourceSeries, uid: str) -> Any:
     from highdicom import sr
 
-    tracking_uid = group.tracking_uid or derived_uid("group", uid, group.title)
-    if group.entry is not None:
-        tracking_uid = seg.entries[group.entry].tracking_uid
+    entry = _entry(group, seg)
+    tracking_uid = derived_uid("group", uid, group.title)
+    if group.tracked is not None:
+        tracking_uid = seg.tracking_uid(*group.tracked) or tracking_uid
+    if entry is not None:
+        tracking_uid = seg.entries[entry].tracking_uid
     told = {
         "tracking_identifier": sr.TrackingIdentifier(uid=tracking_uid, identifier=group.title),
         "finding_type": concept(group.finding),
@@ -238,16 +101,26 @@ def _group_item(group: _Group, seg: WrittenSegmentation, source: SourceSeries, u
         "measurements": [_measurement(n, source) for n in group.numbers if n.value is not None],
         "qualitative_evaluations": [sr.QualitativeEvaluation(concept(n), concept(v)) for n, v in group.verdicts],
     }
-    if group.entry is None:
+    if entry is None:
         item = sr.MeasurementsAndQualitativeEvaluations(**told)
     else:
-        segment = _referenced(group.entry, seg, source)
+        segment = _referenced(entry, seg, source)
         item = sr.VolumetricROIMeasurementsAndQualitativeEvaluations(referenced_segment=segment, **told)
     unknown = [f"{n.name[2]}: not assessed, {n.reason}" for n in group.numbers if n.value is None and n.reason]
     for sentence in (*group.remarks, *unknown):
         if sentence:
             item[0].ContentSequence.append(_comment(sentence))
     return item
+
+
+def _entry(group: Group, seg: WrittenSegmentation) -> int | None:
+    """The group's segment in `seg`. Raises ValueError for a lesion that has none."""
+    if group.segment is None:
+        return None
+    entry = seg.find(*group.segment)
+    if entry is None and group.segment[0] is Structure.LESIONS:
+        raise ValueError(f"lesion {group.segment[1]} of the record is not in the segmentation")
+    return entry
 
 
 def _referenced(entry: int, seg: WrittenSegmentation, source: SourceSeries) -> Any:
@@ -270,7 +143,7 @@ def _referenced(entry: int, seg: WrittenSegmentation, source: SourceSeries) -> A
     )
 
 
-def _measurement(number: _Number, source: SourceSeries) -> Any:
+def _measurement(number: Number, source: SourceSeries) -> Any:
     from highdicom import sr
 
     lines = None
@@ -288,7 +161,7 @@ def _measurement(number: _Number, source: SourceSeries) -> Any:
     )
 
 
-def _interval(number: _Number) -> Any:
+def _interval(number: Number) -> Any:
     """The distances from the value to the ends of its interval, in the value's unit (highdicom writes them without)."""
     if number.value is None or number.low is None or number.high is None:
         return None

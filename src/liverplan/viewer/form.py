@@ -10,6 +10,7 @@ from liverplan.clinical import RECORD_FIELDS, ClinicalRecord, parse_record
 from liverplan.clinical.fields import Field, FieldType
 from liverplan.errors import ClinicalError
 from liverplan.io.dicom_out import renew_report
+from liverplan.io.fhir_report import write_fhir_report
 from liverplan.io.folder import write_json_atomic
 from liverplan.protocol import load_protocol
 from liverplan.record_clinical import decided_again, protocol_of, stored_record
@@ -52,6 +53,7 @@ def save(folder: Path, given: object) -> dict[str, Any]:
     write_json_atomic(folder / FILE, decided)
     render_report(folder)
     renew_report(folder, decided)
+    write_fhir_report(folder, decided)
     return decided
 
 
