@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from liverplan import audit
 from liverplan.case import Corrected, Settings, plan_case
 from liverplan.corrections import Edit, Editor, first_broken, log_lines, log_sha256
 from liverplan.errors import LiverplanError, OutputError, UnreadableInput
@@ -103,6 +104,13 @@ def _settings(folder: Path, report: Mapping[str, Any], asked: Revision, work: Pa
             got=str(told["cut_loss"]),
             wanted="a case planned with the shipped ones",
             do="Plan it again: liverplan plan --cut-loss FILE --segmentation OUT/segmentation.",
+        )
+    if told.get("deidentified"):
+        raise UnreadableInput(
+            "a case that was planned without its patient cannot be planned again from the scan",
+            got="--deidentify in its settings",
+            wanted="a case whose scan may be named",
+            do="Copy the scan (liverplan dicom deidentify), plan and correct the copy.",
         )
     clinical = None
     record = stored_record(report).to_json()
@@ -197,6 +205,9 @@ def _put(planned: Path, folder: Path, log: Sequence[str]) -> None:
                 _link(old, kept / name)
         if (folder / VIEW).is_file():
             _link(folder / VIEW, new / VIEW)
+        (new / audit.FILE).unlink(missing_ok=True)
+        audit.carry_over(folder, new)
+        audit.record(new, audit.CORRECTED, corrections=len(log))
         if log:
             write_text_atomic(new / LOG, "\n".join(log) + "\n")
 
@@ -236,19 +247,19 @@ def main(asked: Mapping[str, Any]) -> int:
     return 0
 
 
-def _die_with_parent(own: int) -> None:
+def die_with_parent(own: int) -> None:
     """The parent holds the other end of stdin: it closes when the parent is gone, however it went."""
     os.read(own, 1)
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _stop(*_: object) -> None:
+def stop(*_: object) -> None:
     """As an exception, so that everything half-written is removed on the way out."""
     raise SystemExit(_STOPPED)
 
 
 if __name__ == "__main__":
     wanted = json.loads(sys.stdin.readline())
-    signal.signal(signal.SIGTERM, _stop)
-    threading.Thread(target=_die_with_parent, args=(sys.stdin.fileno(),), daemon=True).start()
+    signal.signal(signal.SIGTERM, stop)
+    threading.Thread(target=die_with_parent, args=(sys.stdin.fileno(),), daemon=True).start()
     sys.exit(main(wanted))

@@ -42,14 +42,14 @@ def view(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    from liverplan.viewer.cases import find_cases
+    from liverplan.viewer.cases import find_cases, home_of
     from liverplan.viewer.serve import DrawingTest, require_free, require_trame, serve
 
     require_trame()
     require_free(port)
     console, cases = Console(quiet, as_json), find_cases(path)
     drawing = DrawingTest()
-    from liverplan.viewer.app import build
+    from liverplan.viewer.build import build
     from liverplan.viewer.opened import open_scan
 
     with console.progress("reading the case"):
@@ -63,4 +63,4 @@ def view(
         if browser:
             webbrowser.open(address)
 
-    serve(lambda server: build(server, cases, first), ready, port)
+    serve(lambda server: build(server, cases, first, home_of(path)), ready, port)

@@ -28,10 +28,11 @@ from liverplan.viewer.cases import listed
 from liverplan.viewer.correcting import Correcting
 from liverplan.viewer.cutting import Cutting
 from liverplan.viewer.frames import PLANES, Plane
+from liverplan.viewer.loading import Loading
 from liverplan.viewer.margins import MOST_MM, STEP_MM, Margins, Rebuilt, rebuild
 from liverplan.viewer.opened import OpenCase, open_scan, with_masks
 from liverplan.viewer.outlines import Outlined, anatomy
-from liverplan.viewer.page import TABS, build_page
+from liverplan.viewer.page import TABS
 from liverplan.viewer.recompute import Revising
 from liverplan.viewer.region import Region
 from liverplan.viewer.sending import Sender
@@ -51,7 +52,7 @@ REMEMBER_S = 1.0
 class Viewer:
     """The open case and what is shown of it."""
 
-    def __init__(self, server: Any, cases: Sequence[Path], first: OpenCase) -> None:
+    def __init__(self, server: Any, cases: Sequence[Path], first: OpenCase, home: Path) -> None:
         self.server, self.state, self.cases = server, server.state, tuple(cases)
         self.slices = [SliceView(plane, self._moved, self._drawn) for plane in PLANES]
         self.space = SpaceView()
@@ -61,13 +62,14 @@ class Viewer:
         self._drawing = False
         self._seen = asyncio.Event()
         self.state.margin_most, self.state.margin_step = MOST_MM, STEP_MM
-        self.state.cases = listed(self.cases) if len(self.cases) > 1 else []
+        self.state.cases = listed(self.cases)
         self.state.cases_shown, self.state.case_search, self.state.keys_shown, self.state.dark = False, "", False, False
         self.state.notice = RESEARCH_USE_ONLY
         self.state.case_index = 0
         self.state.saved, self.state.refused = "", ""
         self.state.compare_one, self.state.compare_other, self.state.compared = "", "", []
         self.revising, self.correcting, self.cutting = Revising(self), Correcting(self), Cutting(self)
+        self.loading, self.state.windows_open = Loading(self, home), 0
         self._remembering: asyncio.TimerHandle | None = None
         self._hold(first)
 
@@ -455,6 +457,11 @@ class Viewer:
         """A page was opened: without a push its views stay blank until something moves."""
         asyncio.get_running_loop().create_task(self._welcome())
 
+    def count_windows(self, more: int) -> None:
+        """Windows of the browser that show this server's page: they share one state, and are told so."""
+        with self.state as state:
+            state.windows_open = max(int(state.windows_open) + more, 0)
+
     async def _welcome(self) -> None:
         await self.sender.push_first()
         self._seen.set()
@@ -468,26 +475,6 @@ class Viewer:
     def push(self, which: Iterable[int] | None = None) -> None:
         """Send pictures of some views (numbers 0 to 2 the slices, 3 the 3D scene), or of all."""
         self.sender.push(which)
-
-
-def build(server: Any, cases: Sequence[Path], first: OpenCase) -> None:
-    """Put the viewer on a trame server."""
-    viewer = Viewer(server, cases, first)
-    build_page(server, viewer)
-    acts = {"jump": viewer.jump, "choose": viewer.choose, "save": viewer.save, "recompute": viewer.revising.start}
-    acts |= {"edit": viewer.correcting.edit, "undo": viewer.correcting.undo, "redo": viewer.correcting.redo}
-    acts |= {"cancel": viewer.revising.cancel, "save_plane": viewer.cutting.save_now, "key": viewer.key}
-    for name, act in acts.items():
-        server.trigger(name)(act)
-    server.state.change("plane_on", "plane_mm", "plane_turn", "plane_tilt")(viewer.cutting.changed)
-    server.state.change("compare_one", "compare_other")(viewer.on_compare)
-    server.state.change("margin_mm")(viewer.on_margin)
-    server.state.change(*remembered.NAMES)(viewer.remember)
-    server.state.change("window")(viewer.on_window)
-    server.state.change("shown")(viewer.on_shown)
-    server.state.change("case_index")(viewer.on_case)
-    server.controller.on_server_ready.add(viewer.ready)
-    server.controller.on_client_connected.add(viewer.connected)
 
 
 def _clipped(margin_mm: Any) -> float | None:

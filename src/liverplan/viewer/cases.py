@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from liverplan.errors import InputError, UnreadableInput
 from liverplan.report import wording
 from liverplan.report.load import FILE, load_report
 
+CASE_NAMES = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
+"""What a new case, or a resection drawn here, may be called."""
 _MOST_READ = 500
 """Verdicts are read from so many reports at most: the page opens with the list."""
 
@@ -32,6 +35,12 @@ def find_cases(path: Path) -> tuple[Path, ...]:
             do="Plan the case first: liverplan plan IMAGE -o OUT.",
         )
     return tuple(found)
+
+
+def home_of(path: Path) -> Path:
+    """The folder that new cases are put into: `path`, or the one around it when it is a case itself."""
+    path = Path(path).resolve()
+    return path.parent if (path / FILE).is_file() else path
 
 
 def listed(cases: Sequence[Path]) -> list[dict[str, Any]]:

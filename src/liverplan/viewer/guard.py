@@ -3,7 +3,8 @@
 The server listens on 127.0.0.1 only. That alone is not enough: other users of the machine can reach it, and any page
 in the surgeon's browser can send requests to it. So every request, the websocket's included, must
 - name the server as its Host (a name that a foreign page made point to 127.0.0.1 is refused),
-- come from the server's own page where the browser states an Origin, and state one when it opens the websocket,
+- come from the server's own page where the browser states an Origin, and state one when it opens the websocket or
+  sends files,
 - bring the key: once in the address that the program prints, from then on in a cookie that scripts cannot read and
   that browsers send from no other site.
 """
@@ -20,6 +21,8 @@ KEY_BYTES = 24
 """192 random bits per start."""
 PARAMETER, SECRET = "key", "secret"
 PAGE = "/index.html"
+ADDRESS = "/load"
+"""Where the page sends files to; the only address that takes any."""
 HEADERS: Mapping[str, str] = {
     # The page loads nothing from elsewhere; Vue compiles its templates in the browser, hence eval.
     "Content-Security-Policy": (
@@ -92,8 +95,11 @@ def middleware(guard: Guard) -> Any:
         refused = guard.refusal(request.headers, request.cookies, request.query)
         if refused is not None:
             return web.Response(status=403, text=f"403: {refused}\n", headers=_headers(guard))
-        if request.method not in ("GET", "HEAD"):
+        if request.method not in ("GET", "HEAD") and (request.method, request.path) != ("POST", ADDRESS):
             return web.Response(status=405, text="405: the viewer's page only reads\n", headers=_headers(guard))
+        if request.method == "POST" and request.headers.get("Origin") is None:
+            refused = "files are taken from the viewer's page only"
+            return web.Response(status=403, text=f"403: {refused}\n", headers=_headers(guard))
         if request.path in ("/", PAGE) and SECRET not in request.query:
             moved = web.Response(
                 status=303, headers={**_headers(guard), "Location": guard.page(request.headers["Host"])}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from liverplan.viewer import page_tools
+from liverplan.viewer import page_load, page_tools
 
 if TYPE_CHECKING:
     from liverplan.viewer.app import Viewer
@@ -59,13 +59,13 @@ def build_page(server: Any, viewer: Viewer) -> None:
     server.state.trame__title = TITLE
     server.state.tabs, server.state.tab = list(TABS), TABS[0]
     with VAppLayout(server, theme=("dark ? 'dark' : 'light'",)):
-        client.Style(STYLE + page_tools.STYLE)
-        client.Script(page_tools.KEY_SCRIPT)
+        client.Style(STYLE + page_tools.STYLE + page_load.STYLE)
+        client.Script(page_tools.KEY_SCRIPT + page_load.SCRIPT)
         with v3.VAppBar(density="compact", height=48):
             _bar(html, viewer)
         with v3.VMain(), html.Div(raw_attrs=[":class=\"{'lp': true, 'lp-dark': dark}\""]):
             page_tools.keys(html)
-            page_tools.cases(html)
+            page_load.cases(html, viewer)
             with html.Div(classes="lp-left"):
                 with html.Div(classes="lp-top"):
                     _verdict(html)
@@ -94,12 +94,11 @@ def _model(name: str, *more: str) -> list[str]:
 
 def _bar(html: Any, viewer: Viewer) -> None:
     html.Div(TITLE, style="font-weight:700; font-size:18px; padding:0 12px;")
-    html.Button(
-        "Cases ({{ cases.length }})", v_if="cases.length > 1", classes="lp-act", click="cases_shown = !cases_shown"
-    )
+    html.Button("Cases ({{ cases.length }})", classes="lp-act", click="cases_shown = !cases_shown")
     html.Span("{{ case_name }}", style="font-weight:600")
     html.Span("{{ panel.input }}", style="padding-left:14px; font-size:13px")
     html.Div(style="flex:1")
+    html.Span("open in {{ windows_open }} windows: they show the same", v_if="windows_open > 1", classes="lp-windows")
     html.Button("{{ dark ? 'Light' : 'Dark' }}", classes="lp-plain", click="dark = !dark")
     html.Button("Keys", classes="lp-plain", click="keys_shown = !keys_shown")
     with html.Label("Window ", style="font-size:13px"), html.Select(v_model=("window",), style=BORDER):

@@ -68,29 +68,6 @@ def keys(html: Any) -> None:
                     html.Td(does)
 
 
-def cases(html: Any) -> None:
-    """The cases of the folder with their verdicts, and a search by name or verdict."""
-    with html.Div(v_if=("cases_shown", False), classes="lp-over"):
-        html.Input(
-            type="search",
-            style="width:100%",
-            raw_attrs=['v-model="case_search"', 'name="case_search"', 'placeholder="name or verdict"'],
-        )
-        with (
-            html.Table(),
-            html.Tr(
-                v_for="c in cases.filter(c => c.words.includes((case_search || '').toLowerCase()))",
-                key="c.value",
-                classes="lp-go",
-                click="case_index = c.value; cases_shown = false",
-                raw_attrs=[":class=\"{'lp-on': case_index === c.value}\""],
-            ),
-        ):
-            html.Td("{{ c.title }}")
-            html.Td("{{ c.verdict }}")
-            html.Td("{{ c.eligibility }}")
-
-
 def job(html: Any, viewer: Viewer) -> None:
     """A recomputation under way, and how the last one ended."""
     with html.Div(v_if=("job_stage",), classes="lp-job"):
@@ -122,7 +99,7 @@ def plane(html: Any, viewer: Viewer) -> None:
             html.Td("{{ l.name }}")
             html.Td(
                 "{{ l.value }}",
-                raw_attrs=[":class=\"l.name === 'Meets the protocol' ? 'lp-' + plane_row.meets : ''\""],
+                raw_attrs=[":class=\"l.name === 'Margin and remnant' ? 'lp-' + plane_row.meets : ''\""],
             )
         html.Span("Name ")
         html.Input(type="text", raw_attrs=['v-model="plane_name"', 'name="plane_name"', 'maxlength="40"'])

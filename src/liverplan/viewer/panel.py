@@ -22,6 +22,8 @@ _SHARES = (
     ("Functional remnant (FLR)", "flr"),
     ("Remnant by volume (geometric FLR)", "geometric_flr"),
 )
+REACHES = "Margin and remnant"
+"""The row that says whether a resection reaches the protocol's margin and remnant, in the report's words for it."""
 BETWEEN_ROWS = "not known yet: report.json has whole millimetres only"
 
 
@@ -46,7 +48,7 @@ def margin_rows(row: Mapping[str, Any] | None) -> list[dict[str, str]]:
 
 
 _COMPARED: tuple[tuple[str, Callable[[Mapping[str, Any]], str]], ...] = (
-    ("Meets the protocol", lambda row: wording.OUTCOME[row["meets_protocol"]]),
+    (REACHES, lambda row: wording.REACHES[row["meets_protocol"]]),
     ("Why", lambda row: wording.sentence(row["reason"])),
     ("Taken out", lambda row: wording.interval(row["volume_ml"], "mL")),
     ("Functional remnant (FLR)", lambda row: wording.interval(row["flr_percent"], "%")),
@@ -136,7 +138,7 @@ def _resection(row: Mapping[str, Any], places: Mapping[str, Target]) -> dict[str
         "title": wording.plan_title(row["name"]),
         "kind": row["kind"],
         "meets": row["meets_protocol"],
-        "meets_title": wording.OUTCOME[row["meets_protocol"]],
+        "meets_title": wording.REACHES[row["meets_protocol"]],
         "reason": wording.sentence(row["reason"]),
         "margin": wording.interval(least, "mm"),
         "volume": wording.interval(row["volume_ml"], "mL"),

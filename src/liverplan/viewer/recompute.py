@@ -1,116 +1,34 @@
-"""A new revision of a case, made by a process of its own (`liverplan.revise`): progress, the end, cancelling."""
+"""A new revision of a case, made by a process of its own (`liverplan.revise`)."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import shutil
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from liverplan.errors import LiverplanError
+from liverplan.viewer.child import Child
 from liverplan.viewer.opened import OpenCase, open_case
 
 if TYPE_CHECKING:
     from liverplan.viewer.app import Viewer
 
 PROGRAM = "liverplan.revise"
-POLITE_S = 10.0
-"""How long a cancelled process may take to clean up."""
 CANCELLED = "cancelled; the case is as it was"
-Tell = Callable[[float, str], None]
-
-
-class Recompute:
-    """At most one revision at a time."""
-
-    def __init__(self) -> None:
-        self._process: asyncio.subprocess.Process | None = None
-        self._cancelled = False
-
-    @property
-    def running(self) -> bool:
-        return self._process is not None
-
-    async def run(
-        self, folder: Path, image: Path, edits: Sequence[Mapping[str, Any]], planes: Sequence[Path], tell: Tell
-    ) -> str:
-        """Make the revision; "" when it is there, else why it is not."""
-        if self._process is not None:
-            return "a revision is being computed already"
-        self._cancelled = False
-        asked = {"folder": str(folder), "image": str(image), "edits": list(edits), "planes": [str(p) for p in planes]}
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            PROGRAM,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
-        self._process = process
-        try:
-            return await self._followed(process, asked, tell)
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-            self._process = None
-            for left in folder.parent.glob(f".{folder.name}.*.revision"):
-                shutil.rmtree(left, ignore_errors=True)
-
-    async def cancel(self) -> None:
-        """End the process; the case stays as it is."""
-        process, self._cancelled = self._process, True
-        if process is None:
-            return
-        with suppress(ProcessLookupError):
-            process.terminate()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), POLITE_S)
-
-    async def _followed(self, process: asyncio.subprocess.Process, asked: Mapping[str, Any], tell: Tell) -> str:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        # The pipe stays open: its end would tell the process that this one is gone.
-        process.stdin.write((json.dumps(asked) + "\n").encode())
-        await process.stdin.drain()
-        refused, done = "", False
-        async for line in process.stdout:
-            told = _told(line)
-            refused, done = str(told.get("refused", refused)), bool(told.get("done", done))
-            if "fraction" in told:
-                tell(float(told["fraction"]), str(told["stage"]))
-        status = await process.wait()
-        if done and status == 0:
-            return ""
-        if self._cancelled:
-            return CANCELLED
-        return refused or f"the computation ended with status {status}; the case is as it was"
-
-
-def _told(line: bytes) -> Mapping[str, Any]:
-    """A line of the process; what is no JSON is some library's chatter."""
-    try:
-        told = json.loads(line)
-    except ValueError:
-        return {}
-    return told if isinstance(told, dict) else {}
 
 
 class Revising:
     """The open case's revision: what the page's buttons start and cancel."""
 
     def __init__(self, viewer: Viewer) -> None:
-        self._viewer, self._recompute = viewer, Recompute()
+        self._viewer, self._child = viewer, Child(PROGRAM, CANCELLED)
         viewer.state.job_stage, viewer.state.job_progress, viewer.state.job_note = "", 0.0, ""
 
     @property
     def running(self) -> bool:
-        return self._recompute.running
+        return self._child.running
 
     def start(self) -> None:
         """Start `run` and return: the page must be able to cancel it."""
@@ -126,7 +44,7 @@ class Revising:
             return
         self._tell(0.0, "starting")
         assert case.image is not None
-        failed = await self._recompute.run(case.folder, case.image, edits, planes, self._tell)
+        failed = await self._revised(case.folder, case.image, edits, planes)
         if failed:
             self._end(f"Not computed: {failed}")
             return
@@ -142,9 +60,20 @@ class Revising:
         viewer.push()
         await viewer.rebuild()
 
+    async def _revised(
+        self, folder: Path, image: Path, edits: Sequence[Mapping[str, Any]], planes: Sequence[Path]
+    ) -> str:
+        """Make the revision; "" when it is there, else why it is not."""
+        asked = {"folder": str(folder), "image": str(image), "edits": list(edits), "planes": [str(p) for p in planes]}
+        try:
+            return await self._child.run(asked, self._tell)
+        finally:
+            for left in folder.parent.glob(f".{folder.name}.*.revision"):
+                shutil.rmtree(left, ignore_errors=True)
+
     async def cancel(self) -> None:
         """End the computation; the case stays as it is."""
-        await self._recompute.cancel()
+        await self._child.cancel()
 
     def _refused(self, case: OpenCase, changed: bool) -> str:
         if self.running:
