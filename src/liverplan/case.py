@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from liverplan import RESEARCH_USE_ONLY, __version__
+from liverplan import RESEARCH_USE_ONLY, __version__, audit
 from liverplan.anatomy import Structure
 from liverplan.clinical import ClinicalRecord, parse_record
 from liverplan.errors import ClinicalError
@@ -173,6 +173,8 @@ def plan_case(settings: Settings, out: Path, overwrite: bool = False, progress: 
                 report_progress(0.98, "writing DICOM objects")
                 write_dicom(folder, record, result.segmentation, source)
         write_json_atomic(folder / "run.json", _run_record(settings, result, timings, started))
+        audit.carry_over(out, folder)
+        audit.record(folder, audit.PLANNED, masks=masks.origin)
     return result
 
 

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from liverplan import RESEARCH_USE_ONLY
+from liverplan import RESEARCH_USE_ONLY, audit
 from liverplan.cli.console import AsJson, Console, Quiet
 from liverplan.cli.plan import Device
 
@@ -117,6 +117,9 @@ def send(
     console = Console(quiet, as_json)
     files = [file for path in paths for file in objects_in(path)]
     deliver(parse_address(archive), files, require_title(aet))
+    for path in paths:
+        if (path / "report.json").is_file():
+            audit.record(path, audit.SENT, to=archive, objects=len(objects_in(path)))
     console.say(f"{len(files)} objects sent")
     console.result({"sent": [str(file) for file in files]})
 

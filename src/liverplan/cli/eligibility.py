@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from liverplan import RESEARCH_USE_ONLY
+from liverplan import RESEARCH_USE_ONLY, audit
 from liverplan.cli.console import AsJson, Console, Quiet
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def eligibility(
     render_report(out)
     renew_report(out, report)
     write_fhir_report(out, report)
+    audit.record(out, audit.DECIDED, protocol=chosen.id)
     console.result(report["eligibility"])
     if not quiet and not as_json:
         print_decision(decision)

@@ -18,6 +18,7 @@ VERBS: tuple[str, ...] = (
     "segment",
     "eligibility",
     "report",
+    "audit",
     "render",
     "phantom",
     "train",

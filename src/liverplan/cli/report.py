@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from liverplan import audit
 from liverplan.cli.console import AsJson, Console, Quiet
 
 _HELP = """Render report.html, report.pdf and the tables again from OUT/report.json. Nothing is measured again.
@@ -42,6 +43,7 @@ def report(
             render_case_pictures(out, load_report(out), None, None)
     page, pdf, *tables = render_report(out)
     renew_report(out, load_report(out))
+    audit.record(out, audit.RENDERED)
     console.say(f"report: {page}\nPDF: {pdf}")
     console.result(
         {"report": str(page), "pdf": str(pdf), "tables": [str(path) for path in tables], "research_use_only": True}

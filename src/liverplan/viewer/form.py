@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from liverplan import audit
 from liverplan.clinical import RECORD_FIELDS, ClinicalRecord, parse_record
 from liverplan.clinical.fields import Field, FieldType
 from liverplan.errors import ClinicalError
@@ -54,6 +55,7 @@ def save(folder: Path, given: object) -> dict[str, Any]:
     render_report(folder)
     renew_report(folder, decided)
     write_fhir_report(folder, decided)
+    audit.record(folder, audit.DECIDED)
     return decided
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from liverplan import audit
 from liverplan.errors import InputError, UnreadableInput
 from liverplan.io.folder import MARKER
 from liverplan.io.images import read_file, read_image
@@ -91,6 +92,7 @@ def open_scan(folder: Path, image: Path | None = None) -> OpenCase:
     _require_masks(folder / MASKS)
     grid = volume.grid if volume is not None else _grid_of(folder / MASKS)
     empty = Segmentation(grid, {}, report["segmentation"]["origin"])
+    audit.record(folder, audit.OPENED)
     return OpenCase(
         folder, report, empty.canonical(), None if volume is None else volume.canonical(), note, found, grid
     )
