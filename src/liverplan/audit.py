@@ -1,8 +1,9 @@
 """Who opened, changed and exported a case: a line of JSON per event in CASE/audit.jsonl.
 
-Each line holds the hash of the line before it, and lines are only ever appended. A line that was changed, removed or put
-in between breaks the chain at that place; lines cut off at the end do not, so a site that must prove those keeps the
-last hash elsewhere (`liverplan audit` prints it). The name is the operating system's; nothing of the patient is written.
+Each line holds the hash of the line before it, and lines are only ever appended. A line that was changed, removed or
+put in between breaks the chain at that place; lines cut off at the end do not, so a site that must prove those keeps
+the last hash elsewhere (`liverplan audit` prints it). The name is the operating system's; nothing of the patient is
+written.
 """
 
 from __future__ import annotations
