@@ -104,6 +104,8 @@ class Settings:
     corrected: Corrected | None = None
     """For masks of a case that is planned again: they are still the model's where a model made them."""
     deidentified: Deidentified | None = None
+    label_map: bool = False
+    """Whether seg.dcm is one label map."""
 
 
 @dataclass
@@ -171,7 +173,7 @@ def plan_case(settings: Settings, out: Path, overwrite: bool = False, progress: 
         if source is not None:
             with timings.stage("dicom"):
                 report_progress(0.98, "writing DICOM objects")
-                write_dicom(folder, record, result.segmentation, source)
+                write_dicom(folder, record, result.segmentation, source, settings.label_map)
         write_json_atomic(folder / "run.json", _run_record(settings, result, timings, started))
         audit.carry_over(out, folder)
         audit.record(folder, audit.PLANNED, masks=masks.origin)

@@ -19,6 +19,7 @@ from pydicom.dataset import Dataset
 from liverplan.anatomy import Structure
 from liverplan.errors import GeometryMismatch, SegmentationRefused, UnreadableInput
 from liverplan.io.dicom_codes import COUINAUD, concept
+from liverplan.io.dicom_labelmap import painted, write_label_map
 from liverplan.io.dicom_seg import write_seg
 from liverplan.io.dicom_seg_in import read_dicom_seg
 from liverplan.io.segmentations import read_segmentation
@@ -445,3 +446,31 @@ def test_a_folder_with_two_segmentations_is_refused_and_masks_go_before_them(tmp
     assert read_segmentation(both, case.grid).has(Structure.LIVER)
     write_mask(random_masks(case.grid).masks[Structure.LIVER], case.grid, both / "liver.nii.gz")
     assert Structure.PORTAL_VEIN not in read_segmentation(both, case.grid).masks
+
+
+def test_a_label_map_reads_back_as_what_each_voxel_was_given_to(tmp_path: Path) -> None:
+    made = scan(tmp_path / "scan")
+    masks = random_masks(made.grid)
+    written = write_label_map(tmp_path / "map.dcm", masks, made.source)
+    labels, named = painted(masks)
+    assert dcmread(tmp_path / "map.dcm").SegmentationType == "LABELMAP"
+    read = read_dicom_seg(tmp_path / "map.dcm", made.grid)
+    found = {(s.structure, s.number if s.structure is Structure.LESIONS else None): s.mask for s in read}
+    assert [(e.structure, e.value) for e in written.entries] == [(s, v) for s, v, _ in named]
+    for number, (structure, value, _) in enumerate(named, start=1):
+        assert np.array_equal(found[structure, value], labels == number), structure
+    lesion = masks.masks[Structure.LESIONS]
+    assert all(np.array_equal(found[Structure.LESIONS, v], lesion == v) for v in (1, 2, 3)), (
+        "nothing lies over a lesion"
+    )
+    assert Structure.COUINAUD not in {e.structure for e in written.entries}
+
+
+def test_highdicom_reads_the_label_map_as_we_do(tmp_path: Path) -> None:
+    made = scan(tmp_path / "scan")
+    masks = random_masks(made.grid, seed=3)
+    write_label_map(tmp_path / "map.dcm", masks, made.source)
+    seg = highdicom.seg.segread(tmp_path / "map.dcm")
+    uids = [h.SOPInstanceUID for h in made.source.headers]
+    pixels = seg.get_pixels_by_source_instance(uids, combine_segments=True, assert_missing_frames_are_empty=True)
+    assert np.array_equal(pixels.transpose(2, 1, 0), painted(masks)[0])

@@ -46,6 +46,13 @@ class Modality(enum.StrEnum):
     MR = "MR"
 
 
+class SegType(enum.StrEnum):
+    """How a DICOM segmentation holds masks."""
+
+    BINARY = "binary"
+    LABELMAP = "labelmap"
+
+
 def register(app: typer.Typer) -> None:
     app.command("plan", help=_HELP)(plan)
 
@@ -103,6 +110,9 @@ def plan(
         typer.Option(metavar="FILE", help="Tissue lost at the cut by device, as TOML (docs/fresh-margin.md)."),
     ] = None,
     pictures: Annotated[bool, typer.Option(help="Draw the pictures of the report.")] = True,
+    seg_type: Annotated[
+        SegType, typer.Option(help="How seg.dcm holds the masks: binary is what archives read today.")
+    ] = SegType.BINARY,
     deidentify: Annotated[
         bool,
         typer.Option("--deidentify", help="Keep the patient out of OUT: names, ids, UIDs, dates (docs/deidentify.md)."),
@@ -136,6 +146,7 @@ def plan(
         clinical=clinical,
         body=BodySize(height_cm, weight_kg),
         cut_loss=cut_loss,
+        label_map=seg_type is SegType.LABELMAP,
         deidentified=Deidentified(pseudonym, deidentify_key) if deidentify else None,
     )
     with console.progress("planning") as progress:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from liverplan.io.dicom_labelmap import write_label_map
 from liverplan.io.dicom_pdf import renew_pdf, write_pdf
 from liverplan.io.dicom_seg import write_seg
 from liverplan.io.dicom_source import SourceSeries, record_digest, silently, source_series
@@ -17,10 +18,11 @@ __all__ = ["SourceSeries", "renew_report", "source_series", "write_dicom"]
 
 
 def write_dicom(
-    folder: Path, record: Mapping[str, Any], segmentation: Segmentation, source: SourceSeries
+    folder: Path, record: Mapping[str, Any], segmentation: Segmentation, source: SourceSeries, label_map: bool = False
 ) -> tuple[Path, ...]:
     """Write folder/dicom/seg.dcm, sr.dcm and, when folder/report.pdf stands there, report.dcm; return the paths.
 
+    label_map: one label map instead of a binary segment per structure (`dicom_labelmap` says what gets lost).
     record: what report.json holds. segmentation: on the image's own grid, lesions with the record's ids as values.
     source: `source_series(image_path, volume)`. File names hold nothing of the patient.
     Raises GeometryMismatch when the masks are not on the grid of the series; OutputError, ResourceError.
@@ -31,7 +33,7 @@ def write_dicom(
     paths = [target / "seg.dcm", target / "sr.dcm"]
     report = Path(folder) / "report.pdf"
     with silently():
-        written = write_seg(paths[0], segmentation, source)
+        written = (write_label_map if label_map else write_seg)(paths[0], segmentation, source)
         write_sr(paths[1], record, written, source)
         if report.is_file():
             paths.append(target / "report.dcm")

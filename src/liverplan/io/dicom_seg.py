@@ -80,7 +80,7 @@ def write_seg(path: Path, segmentation: Segmentation, source: SourceSeries) -> W
         Entry(n, structure, value, title, derived_uid("segment", uid, str(n)))
         for n, (structure, value, title) in enumerate(found, start=1)
     )
-    seg = _object(segmentation, entries, source, uid)
+    seg = _unfilled(segmentation, entries, source, uid)
     _add_frames(seg, packed, entries, source)
     save(seg, path, source.patient_name)
     del seg.PixelData
@@ -142,18 +142,44 @@ def _overlap(
     return False
 
 
-def _object(segmentation: Segmentation, entries: Sequence[Entry], source: SourceSeries, uid: str) -> Any:
+def _unfilled(segmentation: Segmentation, entries: Sequence[Entry], source: SourceSeries, uid: str) -> Any:
     """The Segmentation with one full frame per segment in place of the real ones."""
     from highdicom import PixelMeasuresSequence, PlaneOrientationSequence, PlanePositionSequence
-    from highdicom.seg import Segmentation as SegmentationObject
 
     first = source.first
     columns, rows, _ = segmentation.grid.shape
     thickness_mm = float(first.get("SliceThickness") or 0) or source.grid.spacing_mm[2]
+    return seg_object(
+        segmentation,
+        entries,
+        source,
+        uid,
+        "BINARY",
+        np.ones((1, rows, columns, len(entries)), dtype=np.uint8),
+        pixel_measures=PixelMeasuresSequence(
+            [float(v) for v in first.PixelSpacing], thickness_mm, source.grid.spacing_mm[2]
+        ),
+        plane_orientation=PlaneOrientationSequence("PATIENT", [float(v) for v in first.ImageOrientationPatient]),
+        plane_positions=[PlanePositionSequence("PATIENT", [float(v) for v in first.ImagePositionPatient])],
+    )
+
+
+def seg_object(
+    segmentation: Segmentation,
+    entries: Sequence[Entry],
+    source: SourceSeries,
+    uid: str,
+    kind: str,
+    pixels: Any,
+    **planes: Any,
+) -> Any:
+    """highdicom's Segmentation of a kind ("BINARY", "LABELMAP") with what every one of ours says of itself."""
+    from highdicom.seg import Segmentation as SegmentationObject
+
     return SegmentationObject(
         source_images=list(source.headers),
-        pixel_array=np.ones((1, rows, columns, len(entries)), dtype=np.uint8),
-        segmentation_type="BINARY",
+        pixel_array=pixels,
+        segmentation_type=kind,
         segment_descriptions=[_description(entry, segmentation) for entry in entries],
         series_instance_uid=derived_uid("series", uid),
         series_number=SERIES_NUMBER,
@@ -166,11 +192,7 @@ def _object(segmentation: Segmentation, entries: Sequence[Entry], source: Source
         content_label="LIVER_PLAN",
         content_description=RESEARCH_USE_ONLY,
         series_description="Liver segmentation (research use only)",
-        pixel_measures=PixelMeasuresSequence(
-            [float(v) for v in first.PixelSpacing], thickness_mm, source.grid.spacing_mm[2]
-        ),
-        plane_orientation=PlaneOrientationSequence("PATIENT", [float(v) for v in first.ImageOrientationPatient]),
-        plane_positions=[PlanePositionSequence("PATIENT", [float(v) for v in first.ImagePositionPatient])],
+        **planes,
     )
 
 
