@@ -15,8 +15,9 @@ TABS = ("Lesions", "Resections", "Plane", "Compare", "Correct", "Eligibility", "
 VIEWS = ("axial", "coronal", "sagittal", "space")
 STYLE = """
 html { overflow: hidden !important; }
-.lp { display: grid; grid-template-columns: 460px 1fr; height: calc(100vh - 32px); }
-.lp-left { display: flex; flex-direction: column; border-right: 1px solid #ccc; font-size: 13px; min-height: 0; }
+.lp { display: grid; grid-template-columns: auto minmax(0, 1fr); height: calc(100vh - 32px); }
+.lp-left { display: flex; flex-direction: column; border-right: 1px solid #ccc; font-size: 13px; min-height: 0;
+  width: 460px; }
 .lp-top { padding: 6px 8px; }
 .lp-body { overflow-y: auto; padding: 4px 8px; flex: 1; min-height: 0; }
 .lp-tabs { display: flex; border-bottom: 2px solid #1c5d99; padding: 0 6px; flex: none; }
@@ -24,6 +25,7 @@ html { overflow: hidden !important; }
 .lp-right { display: grid; grid-template-columns: 1fr 1fr; grid-template-rows: 1fr 1fr; gap: 3px; background: #222;
   min-width: 0; min-height: 0; }
 .lp-view { position: relative; overflow: hidden; min-width: 0; min-height: 0; background: #000; }
+.lp-one { grid-template-columns: 1fr; grid-template-rows: 1fr; }
 .lp-tools { position: absolute; right: 6px; top: 6px; z-index: 2; }
 .lp-tools button { background: rgba(255,255,255,.85); border: 1px solid #999; border-radius: 3px; margin-left: 3px;
   padding: 0 6px; font-size: 12px; cursor: pointer; }
@@ -57,7 +59,7 @@ def build_page(server: Any, viewer: Viewer) -> None:
     from trame.widgets import vuetify3 as v3
 
     server.state.trame__title = TITLE
-    server.state.tabs, server.state.tab = list(TABS), TABS[0]
+    server.state.tabs, server.state.tab, server.state.large = list(TABS), TABS[0], ""
     with VAppLayout(server, theme=("dark ? 'dark' : 'light'",)):
         client.Style(STYLE + page_tools.STYLE + page_load.STYLE)
         client.Script(page_tools.KEY_SCRIPT + page_load.SCRIPT)
@@ -75,7 +77,7 @@ def build_page(server: Any, viewer: Viewer) -> None:
                 for tab, fill in zip(TABS, FILLS, strict=True):
                     with html.Div(classes="lp-body", v_show=f"tab === '{tab}'"):
                         fill(html, viewer)
-            with html.Div(classes="lp-right"):
+            with html.Div(raw_attrs=[":class=\"{'lp-right': true, 'lp-one': large}\""]):
                 _views(html, viewer)
 
 
@@ -93,17 +95,17 @@ def _model(name: str, *more: str) -> list[str]:
 
 
 def _bar(html: Any, viewer: Viewer) -> None:
-    html.Div(TITLE, style="font-weight:700; font-size:18px; padding:0 12px;")
+    html.Div(TITLE, classes="lp-title")
     html.Button("Cases ({{ cases.length }})", classes="lp-act", click="cases_shown = !cases_shown")
-    html.Span("{{ case_name }}", style="font-weight:600")
-    html.Span("{{ panel.input }}", style="padding-left:14px; font-size:13px")
+    html.Span("{{ case_name }}", classes="lp-name")
+    html.Span("{{ panel.input }}", classes="lp-input")
     html.Div(style="flex:1")
     html.Span("open in {{ windows_open }} windows: they show the same", v_if="windows_open > 1", classes="lp-windows")
     html.Button("{{ dark ? 'Light' : 'Dark' }}", classes="lp-plain", click="dark = !dark")
-    html.Button("Keys", classes="lp-plain", click="keys_shown = !keys_shown")
+    html.Button("Keys", classes="lp-plain lp-wide", click="keys_shown = !keys_shown")
     with html.Label("Window ", style="font-size:13px"), html.Select(v_model=("window",), style=BORDER):
         html.Option("{{ w }}", v_for="w in windows", key="w", raw_attrs=[':value="w"'])
-    html.Span("{{ notice }}", style="padding:0 12px; font-size:12px; color:#a81616")
+    html.Span("{{ notice }}", classes="lp-notice")
 
 
 def _tabs(html: Any) -> None:
@@ -279,7 +281,7 @@ def _views(html: Any, viewer: Viewer) -> None:
 
     windows = [*(view.window for view in viewer.slices), viewer.space.window]
     for name, window in zip(VIEWS, windows, strict=True):
-        with html.Div(classes="lp-view"):
+        with html.Div(classes="lp-view", v_show=f"!large || large === '{name}'"):
             view = vtk_widgets.VtkRemoteView(
                 window,
                 ref=f"view_{name}",
@@ -288,28 +290,35 @@ def _views(html: Any, viewer: Viewer) -> None:
                 still_quality=95,
             )
             viewer.sender.add(view)
-            if name == "axial":
-                _fit(html, viewer)
-            elif name == "space":
-                _sides(html, viewer)
+            with html.Div(classes="lp-tools"):
+                if name == "axial":
+                    html.Button("fit", click=viewer.fit)
+                elif name == "space":
+                    _sides(html, viewer)
+                _enlarge(html, name)
+            if name == "space":
                 _layers(html)
 
 
-def _fit(html: Any, viewer: Viewer) -> None:
-    with html.Div(classes="lp-tools"):
-        html.Button("fit", click=viewer.fit)
-
-
 def _sides(html: Any, viewer: Viewer) -> None:
-    with html.Div(classes="lp-tools"):
-        for side in ("anterior", "right", "inferior", "superior"):
-            html.Button(side, click=(viewer.stand, f"['{side}']"))
+    for side in ("anterior", "right", "inferior", "superior"):
+        html.Button(side, click=(viewer.stand, f"['{side}']"))
+
+
+def _enlarge(html: Any, name: str) -> None:
+    html.Button(
+        f"{{{{ large === '{name}' ? 'all' : 'large' }}}}",
+        classes="lp-large",
+        click=f"large = large === '{name}' ? '' : '{name}'",
+    )
 
 
 def _layers(html: Any) -> None:
-    with html.Div(classes="lp-layers"), html.Label(v_for="l in layers", key="l.value", style="display:block"):
-        html.Input(type="checkbox", raw_attrs=_model("shown", ':value="l.value"'), style="width:auto")
-        html.Span(" {{ l.title }}")
+    with html.Details(classes="lp-layers"):
+        html.Summary("Surfaces")
+        with html.Label(v_for="l in layers", key="l.value", style="display:block"):
+            html.Input(type="checkbox", raw_attrs=_model("shown", ':value="l.value"'), style="width:auto")
+            html.Span(" {{ l.title }}")
 
 
 FILLS = (_lesions, _resections, page_tools.plane, page_tools.compare, page_tools.correct, _eligibility, _form, _quality)

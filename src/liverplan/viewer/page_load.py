@@ -78,6 +78,8 @@ SCRIPT = """
 def cases(html: Any, viewer: Viewer) -> None:
     """The cases of the folder with their verdicts, a search by name or verdict, and a way in for another scan."""
     with html.Div(v_if=("cases_shown", False), classes="lp-over lp-cases"):
+        html.Button("Close", classes="lp-plain", style="float:right; margin:0 0 4px 8px", click="cases_shown = false")
+        html.H4("Cases")
         html.Input(
             type="search",
             raw_attrs=['v-model="case_search"', 'name="case_search"', 'placeholder="name or verdict"'],

@@ -14,7 +14,8 @@ STYLE = """
 .lp-job { padding: 2px 8px; flex: none; }
 .lp-job progress { width: 100%; }
 .lp-tab { padding: 5px 7px !important; font-size: 12px; }
-.lp-plain { border: 1px solid #999; border-radius: 3px; padding: 0 8px; margin-right: 10px; font-size: 13px; }
+.lp-plain { border: 1px solid #999; border-radius: 3px; padding: 0 8px; flex: none;
+  margin-right: 10px; font-size: 13px; }
 .lp-over { position: fixed; left: 30px; top: 56px; z-index: 2000; background: #fff; border: 1px solid #888;
   padding: 10px 16px; border-radius: 6px; box-shadow: 0 4px 18px rgba(0,0,0,.35); max-height: 80vh; overflow-y: auto;
   font-size: 13px; min-width: 420px; }
@@ -30,8 +31,24 @@ STYLE = """
 .lp-dark .lp-met, .lp-dark .lp-feasible, .lp-dark .lp-ok { color: #6fd08c !important; }
 .lp-dark .lp-not_met, .lp-dark .lp-infeasible, .lp-dark .lp-fail { color: #ff8f85 !important; }
 .lp-dark .lp-undetermined, .lp-dark .lp-warning { color: #f0bd5a !important; }
-@media (max-width: 1100px) { .lp { grid-template-columns: 330px 1fr !important; } .lp-tabs { flex-wrap: wrap; } }
 .lp-left { resize: horizontal; overflow: hidden; min-width: 300px; max-width: 60vw; }
+.lp-compare { table-layout: fixed; } .lp-compare select { width: 100% !important; }
+.lp-compare td { overflow-wrap: anywhere; }
+.lp-title { font-weight: 700; font-size: 18px; padding: 0 12px; }
+.lp-name { font-weight: 600; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; flex: 0 1 auto; }
+.lp-input { padding-left: 14px; font-size: 13px; white-space: nowrap; overflow: hidden; text-overflow: ellipsis;
+  flex: 0 1 auto; }
+.lp-notice { padding: 0 12px; font-size: 12px; color: #a81616; white-space: nowrap; }
+.lp-windows { font-size: 12px; background: #fff4dc; color: #222; padding: 1px 8px; margin-right: 10px;
+  border-radius: 3px; white-space: nowrap; }
+header .lp-act { font-size: 13px; white-space: nowrap; flex: none; } header label { white-space: nowrap; }
+@media (max-width: 1100px) { .lp-left { width: 330px; } .lp-tabs { flex-wrap: wrap; } }
+@media (max-width: 900px) {
+  .lp { grid-template-columns: minmax(0, 1fr); grid-template-rows: 54% minmax(0, 1fr); }
+  .lp-left { order: 2; width: auto; max-width: none; resize: none; border-right: none; overflow-y: auto; }
+  .lp-body { overflow: visible; flex: none; } .lp-title, .lp-input, .lp-wide { display: none; }
+  .lp-tools button { padding: 3px 7px; }
+}
 """
 KEYS = (
     ("Up, Down", "axial slice up or down"),
