@@ -86,6 +86,7 @@ def test_known_masks_and_one_volume_are_told_apart(received):
     for name in ("patient/Scan.NII.gz", "patient/masks/liver.nii.gz", "patient/masks/lesions.nii.gz", "notes.txt"):
         put(received, name)
     put(received, "patient/.DS_Store")
+    put(received, "patient/masks/bone.nii.gz")
     assert received.image() == received.home / "volume.nii.gz"
     assert files_below(received.masks()) == ["lesions.nii.gz", "liver.nii.gz"]
 

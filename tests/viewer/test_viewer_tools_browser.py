@@ -5,20 +5,28 @@ Assertions are on pixels of a view and on numbers that equal report.json. Skippe
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 
 import numpy as np
 import pytest
-from test_viewer_browser import CHROMIUM, PICTURES, POLL_MS, playwright
+from browser_page import (
+    PICTURES,
+    POLL_MS,
+    SETTLE_MS,
+    WAIT_MS,
+    WIDE,
+    chromium,
+    get,
+    keep,
+    middle,
+    open_page,
+    state,
+    tab,
+    view,
+)
 
 from conftest import Served, serving
-
-WAIT_MS = 180_000
-SETTLE_MS = 2000
-"""What the page says of itself takes a moment to the server."""
-Image = pytest.importorskip("PIL.Image")
 
 
 @pytest.fixture(scope="module")
@@ -31,50 +39,18 @@ def own(planned, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def page(own: Served):
-    with playwright.sync_playwright() as play:
-        chromium = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--headless=new"])
-        page = chromium.new_page(viewport={"width": 1400, "height": 850})
-        page.wrong = []
-        page.on("pageerror", lambda error: page.wrong.append(str(error)))
-        page.goto(f"{own.origin}/?key={own.key}")
-        page.wait_for_function(PICTURES, polling=POLL_MS, timeout=WAIT_MS)
-        state(page, "margin_source === 'live'")
-        yield page
-        chromium.close()
-
-
-def state(page, is_so: str) -> None:
-    """Wait until an expression over the page's state holds; names are state variables."""
-    name = is_so.split(" ")[0].split(".")[0].lstrip("!")
-    page.wait_for_function(
-        f"() => {{ const {name} = window.trame.state.get('{name}'); return {is_so}; }}",
-        polling=POLL_MS,
-        timeout=WAIT_MS,
-    )
-
-
-def get(page, name: str):
-    return page.evaluate(f"window.trame.state.get('{name}')")
-
-
-def tab(page, title: str) -> None:
-    page.locator(".lp-tab", has_text=title).first.click()
+    with chromium() as browser:
+        yield open_page(browser.new_context(viewport=WIDE), own)
 
 
 def axial(page) -> np.ndarray:
-    """The axial view's pixels (rows, columns, 3)."""
-    return np.asarray(Image.open(io.BytesIO(page.locator(".lp-view").first.screenshot())).convert("RGB")).astype(int)
+    return view(page, 0)
 
 
 def yellow(pixels: np.ndarray) -> int:
     """Pixels of a lesion's outline."""
     r, g, b = pixels[..., 0], pixels[..., 1], pixels[..., 2]
     return int(((r > 180) & (g > 140) & (b < 110)).sum())
-
-
-def middle(page) -> tuple[float, float]:
-    box = page.locator(".lp-view").first.bounding_box()
-    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
 
 
 def stroke(page, by: int) -> None:
@@ -100,6 +76,7 @@ def test_a_painted_lesion_is_outlined_and_after_recomputing_it_is_in_the_report(
     state(page, "edits.length === 1")
     page.wait_for_timeout(1500)
     assert yellow(axial(page)) > before + 50
+    keep(page, "correct")
     page.get_by_role("button", name="Recompute").click()
     state(page, "job_note !== ''")
     assert get(page, "job_note").startswith("Computed"), get(page, "job_note")
@@ -123,6 +100,8 @@ def test_a_dragged_plane_is_measured_saved_and_compared(page, own):
     page.wait_for_timeout(SETTLE_MS)
     state(page, "plane_busy === false")
     lines = {line["name"]: line["value"] for line in get(page, "plane_row")["lines"]}
+    page.wait_for_timeout(SETTLE_MS)
+    keep(page, "plane")
     page.get_by_role("button", name="Save as a plan").click()
     state(page, "job_stage !== ''")
     state(page, "job_note !== ''")
@@ -132,6 +111,7 @@ def test_a_dragged_plane_is_measured_saved_and_compared(page, own):
     taken = json.dumps(lines["Taken out"])
     state(page, f"compared.some(line => line.name === 'Taken out' && line.one === {taken})")
     assert {line["name"]: line["one"] for line in get(page, "compared")} == lines
+    keep(page, "compare")
 
 
 def test_a_reload_and_keys(page, own):
@@ -149,3 +129,15 @@ def test_a_reload_and_keys(page, own):
     page.wait_for_function(PICTURES, polling=POLL_MS, timeout=WAIT_MS)
     assert get(page, "dark") is True
     assert page.locator("select[name=compare_one]").input_value() == "my_plane"
+
+
+def test_after_a_restart_of_the_server_the_case_is_as_it_was_left(page, own):
+    page.evaluate("window.trame.state.set('margin_mm', 12.5)")
+    state(page, "margin_mm === 12.5")
+    page.wait_for_timeout(2 * SETTLE_MS)
+    with serving(own.case) as again, chromium() as browser:
+        other = open_page(browser.new_context(viewport=WIDE), again)
+        assert get(other, "margin_mm") == 12.5
+        assert get(other, "dark") is True
+        assert get(other, "tab") == "Compare"
+        assert "my_plane" in [row["name"] for row in get(other, "panel")["resections"]]

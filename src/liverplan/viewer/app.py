@@ -27,6 +27,7 @@ from liverplan.viewer import form, keys, panel, remembered
 from liverplan.viewer.cases import listed
 from liverplan.viewer.correcting import Correcting
 from liverplan.viewer.cutting import Cutting
+from liverplan.viewer.drawn import Drawn
 from liverplan.viewer.frames import PLANES, Plane
 from liverplan.viewer.loading import Loading
 from liverplan.viewer.margins import MOST_MM, STEP_MM, Margins, Rebuilt, rebuild
@@ -69,6 +70,7 @@ class Viewer:
         self.state.saved, self.state.refused = "", ""
         self.state.compare_one, self.state.compare_other, self.state.compared = "", "", []
         self.revising, self.correcting, self.cutting = Revising(self), Correcting(self), Cutting(self)
+        self.drawn = Drawn(self)
         self.loading, self.state.windows_open = Loading(self, home), 0
         self._remembering: asyncio.TimerHandle | None = None
         self._hold(first)
@@ -93,6 +95,7 @@ class Viewer:
         self._open_views()
         self._publish()
         self.cutting.hold()
+        self.drawn.hold()
         self.correcting.release()
         state, wide = self.state, float(case.report["limits"]["wide_margin_mm"])
         state.case_name, state.case_note = case.name, case.note

@@ -78,12 +78,16 @@ def measure_plane(
     positive = half_space(work.grid, point_lps_mm, normal_lps)
     specimen, note = side_taken_out(positive, work.liver, lesions, Otherwise.POSITIVE, work.grid.voxel_ml)
     require_part(specimen, work.liver, "the plane", "Move it into the liver.")
-    given = GivenResection(name, specimen, "plane", (note,))
+    return measure_given_part(ready, GivenResection(name, specimen, "plane", (note,)), report)
+
+
+def measure_given_part(ready: Prepared, given: GivenResection, report: Mapping[str, Any]) -> MeasuredPlane:
+    """What a resection does that was cut to the prepared case's box (its specimen is on `ready.work.grid`)."""
     limits, quality = limits_of(report), quality_of(report)
     found = measure_given(ready, given, limits, quality)
     row = rounded(resection_row(found, ready.lesion_map.lesions, quality.liver_complete))
     i, j, k = (part.start for part in ready.box)
-    return MeasuredPlane(row, specimen, work.grid, (i, j, k))
+    return MeasuredPlane(row, given.specimen, ready.work.grid, (i, j, k))
 
 
 def limits_of(report: Mapping[str, Any]) -> Limits:

@@ -31,7 +31,7 @@ SCRIPT = """
 (() => {
   const state = () => window.trame.state;
   const files = (entry) => new Promise((good, bad) => {
-    if (entry.isFile) return entry.file((file) => good([file]), bad);
+    if (entry.isFile) return entry.file((file) => good([[file, entry.fullPath]]), bad);
     const reader = entry.createReader(), found = [];
     const more = () => reader.readEntries((entries) => {
       if (!entries.length) return Promise.all(found.map(files)).then((all) => good(all.flat()), bad);
@@ -45,7 +45,7 @@ SCRIPT = """
     if (!list.length || state().get('load_stage')) return;
     state().set('cases_shown', true);
     const form = new FormData();
-    list.forEach((file) => form.append('file', file, file.name));
+    list.forEach(([file, path]) => form.append('file', file, path || file.name));
     try {
       const answer = await fetch('ADDRESS', {
         method: 'POST', body: form, headers: { 'TOKEN': state().get('load_token') },
@@ -62,13 +62,13 @@ SCRIPT = """
     event.preventDefault();
     mark(false);
     const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.()).filter((entry) => entry);
-    const plain = [...event.dataTransfer.files];
+    const plain = [...event.dataTransfer.files].map((file) => [file, file.name]);
     try { send(entries.length ? (await Promise.all(entries.map(files))).flat() : plain); }
     catch (error) { say('Not loaded: the browser could not read the folder'); }
   });
   window.addEventListener('change', (event) => {
     if (!['load_files', 'load_folder'].includes(event.target.name)) return;
-    send([...event.target.files]);
+    send([...event.target.files].map((file) => [file, file.webkitRelativePath]));
     event.target.value = '';
   });
 })();

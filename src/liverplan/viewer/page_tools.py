@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from liverplan.viewer import panel
+
 if TYPE_CHECKING:
     from liverplan.viewer.app import Viewer
 
@@ -110,21 +112,39 @@ def plane(html: Any, viewer: Viewer) -> None:
         html.Button("Drag it in a slice", classes="lp-act", click="tool = tool === 'plane' ? 'cross-hair' : 'plane'")
         html.Span("{{ tool === 'plane' ? 'Dragging moves the plane.' : '' }}")
     html.Div("{{ plane_note }}", v_if=("plane_note",), classes="lp-note")
-    with html.Template(v_if="plane_row"):
-        html.Div("Measuring: the numbers below are of the place before.", v_if="plane_busy", classes="lp-note")
-        with html.Table(classes="lp-plane"), html.Tr(v_for="l in plane_row.lines", key="l.name"):
+    _measured(html, "plane", viewer.cutting.save_now)
+    html.H4("A cut drawn on the liver")
+    html.Div(
+        "Click points on the liver in 3D: the line through them is carried into the depth, the way you look at each. "
+        "Dragging still turns.",
+        style="color:#666; font-size:12px",
+    )
+    html.Button(
+        "{{ tool === 'draw' ? 'Stop drawing' : 'Draw on the liver' }}",
+        classes="lp-act",
+        click="tool = tool === 'draw' ? 'cross-hair' : 'draw'",
+    )
+    html.Button("Take a point back", classes="lp-act", click=viewer.drawn.undo, raw_attrs=[':disabled="!drawn_points"'])
+    html.Button("Clear", classes="lp-act", click=viewer.drawn.clear, raw_attrs=[':disabled="!drawn_points"'])
+    html.Span("{{ drawn_points }} points", v_if="drawn_points")
+    html.Div("{{ drawn_note }}", v_if="drawn_note", classes="lp-note")
+    _measured(html, "drawn", viewer.drawn.save_now)
+
+
+def _measured(html: Any, which: str, save: Any) -> None:
+    """What a plane or a drawn cut does, and its name to save it under. which: the state variables' first part."""
+    with html.Template(v_if=f"{which}_row"):
+        html.Div("Measuring: the numbers below are of the place before.", v_if=f"{which}_busy", classes="lp-note")
+        with html.Table(classes=f"lp-{which}"), html.Tr(v_for=f"l in {which}_row.lines", key="l.name"):
             html.Td("{{ l.name }}")
             html.Td(
                 "{{ l.value }}",
-                raw_attrs=[":class=\"l.name === 'Margin and remnant' ? 'lp-' + plane_row.meets : ''\""],
+                raw_attrs=[f":class=\"l.name === '{panel.REACHES}' ? 'lp-' + {which}_row.meets : ''\""],
             )
         html.Span("Name ")
-        html.Input(type="text", raw_attrs=['v-model="plane_name"', 'name="plane_name"', 'maxlength="40"'])
+        html.Input(type="text", raw_attrs=[f'v-model="{which}_name"', f'name="{which}_name"', 'maxlength="40"'])
         html.Button(
-            "Save as a plan",
-            classes="lp-act",
-            click=viewer.cutting.save_now,
-            raw_attrs=[':disabled="!!job_stage || plane_busy"'],
+            "Save as a plan", classes="lp-act", click=save, raw_attrs=[f':disabled="!!job_stage || {which}_busy"']
         )
 
 

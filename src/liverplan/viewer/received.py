@@ -2,7 +2,7 @@
 
 A scan comes as DICOM files, as one volume file, or as a zip of either; beside it may be masks under the names that
 `--segmentation` knows. Of a sent name only this is looked at: whether its last part ends like a volume or a zip, and
-whether it is one of the known names of masks.
+whether it is one of the known names of masks or lies in a folder of masks.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from liverplan.io.segmentations import NAMES, SEGMENTS, VENOUS_SYSTEM
 VOLUMES = (".nii.gz", ".nii", ".nrrd", ".mha")
 ZIP = ".zip"
 DICOM, MASKS, PACKED = "dicom", "masks", "packed"
+MASK_FOLDERS = ("masks", "segmentation", "segmentations")
+"""In folders of these names other structures (bone, arteries) lie beside those that are read; they are no scans."""
 CHUNK_BYTES = 1 << 20
 _LEFT_ALONE = re.compile(r"^(\.[^.].*|thumbs\.db|desktop\.ini|__macosx)$", re.IGNORECASE)
 """What operating systems put beside files."""
@@ -96,8 +98,9 @@ class Received:
         return self.home / MASKS if (self.home / MASKS).is_dir() else None
 
     def _path(self, told: str) -> Path | None:
-        name = re.split(r"[/\\]", told)[-1].lower()
-        if any(_LEFT_ALONE.search(part) for part in re.split(r"[/\\]", told)):
+        parts = re.split(r"[/\\]", told.lower())
+        name = parts[-1]
+        if any(_LEFT_ALONE.search(part) for part in parts):
             return None
         ending = next((ending for ending in VOLUMES if name.endswith(ending)), "")
         if name.endswith(ZIP):
@@ -110,6 +113,8 @@ class Received:
         stem = name.removesuffix(ending)
         if stem in NAMES or stem in SEGMENTS or stem == VENOUS_SYSTEM:
             return self._mask(stem, ending)
+        if len(parts) > 1 and parts[-2] in MASK_FOLDERS:
+            return None
         if self._volume is not None:
             raise _refused("there are two scans in it", "two volume files", "one scan, and masks by their known names")
         self._volume = self.home / f"volume{ending}"

@@ -1,0 +1,101 @@
+"""A real CT with masks from the drop to a saved plane, in a real browser: every number as in report.json.
+
+Skipped where the scan or Chromium is absent. No picture of it is kept anywhere.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser_page import SETTLE_MS, WIDE, chromium, drop, get, middle, open_page, state, tab, view
+
+from conftest import Served, serving
+
+pytestmark = pytest.mark.shared
+ORANGE_LEAST = 30
+"""Pixels of the margin's ring in a slice through a lesion."""
+
+
+@pytest.fixture(scope="module")
+def own(planned: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    root = tmp_path_factory.mktemp("real") / "cases"
+    shutil.copytree(planned, root / "first")
+    with serving(root) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def page(own: Served, shared_data: Path) -> Iterator[Any]:
+    if not (shared_data / "ircad17" / "dicom").is_dir():
+        pytest.skip("the scan is not here")
+    with chromium() as browser:
+        page = open_page(browser.new_context(viewport=WIDE), own)
+        page.evaluate("window.trame.state.set('load_name', 'real')")
+        page.wait_for_timeout(SETTLE_MS)
+        drop(page, shared_data / "ircad17" / "dicom", shared_data / "ircad17" / "masks")
+        state(page, "load_stage !== ''")
+        for _ in range(3):
+            if get(page, "load_stage"):
+                state(page, "load_stage === '' || load_stage === 'never'")
+        assert get(page, "load_note") == "Planned as real."
+        page.get_by_role("button", name="Open it").click()
+        state(page, "case_name === 'real'")
+        state(page, "margin_source === 'live'")
+        yield page
+
+
+@pytest.fixture
+def report(own: Served, page: Any) -> dict[str, Any]:
+    return json.loads((own.case / "real" / "report.json").read_text(encoding="utf-8"))
+
+
+def orange(page: Any) -> int:
+    pixels = view(page, 0)
+    r, g, b = pixels[..., 0], pixels[..., 1], pixels[..., 2]
+    return int(((r > 200) & (g > 90) & (g < 160) & (b < 90)).sum())
+
+
+def row_at(report: dict[str, Any], margin_mm: float) -> dict[str, Any]:
+    return next(row for row in report["margin_curve"] if row["margin_mm"] == margin_mm)
+
+
+def test_the_slider_says_what_the_report_says_at_every_margin_tried(page: Any, report: dict[str, Any]) -> None:
+    assert get(page, "case_note") == "", "the scan was found"
+    assert get(page, "margin_warning") == "", "every stored row comes out again"
+    for margin in (3.0, 10.0, 7.0):
+        page.evaluate(f"window.trame.state.set('margin_mm', {margin})")
+        state(page, f"margin_row !== null && margin_row.margin_mm === {margin}")
+        assert get(page, "margin_row") == row_at(report, margin)
+
+
+def test_a_lesion_is_picked_and_scrolled_away_from(page: Any, report: dict[str, Any]) -> None:
+    tab(page, "Lesions")
+    assert [row["id"] for row in get(page, "panel")["lesions"]] == [lesion["id"] for lesion in report["lesions"]]
+    page.locator("tr.lp-go:visible", has_text="Lesion 1").first.click()
+    state(page, "target === 'lesion-1'")
+    page.wait_for_timeout(2 * SETTLE_MS)
+    assert orange(page) > ORANGE_LEAST
+    page.mouse.move(*middle(page))
+    before = view(page, 0)
+    for _ in range(8):
+        page.mouse.wheel(0, -240)
+    page.wait_for_timeout(2 * SETTLE_MS)
+    assert abs(view(page, 0) - before).max() > 60, "another slice"
+
+
+def test_a_plane_is_measured_live(page: Any, report: dict[str, Any]) -> None:
+    tab(page, "Plane")
+    page.check("input[name=plane_on]")
+    state(page, "plane_row !== null")
+    state(page, "plane_busy === false")
+    names = [line["name"] for line in get(page, "plane_row")["lines"]]
+    assert [f"Margin, lesion {lesion['id']}" in names for lesion in report["lesions"]] == [True] * len(
+        report["lesions"]
+    )
+    page.uncheck("input[name=plane_on]")
+    assert page.wrong == []
