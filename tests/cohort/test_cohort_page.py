@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from liverplan.cohort.charts import MOST_BINS, bins, histogram, shares
 from liverplan.cohort.columns import TABLES
-from liverplan.cohort.flow import Step, flow_diagram, flow_steps
+from liverplan.cohort.flow import SIDE_WIDTH, Step, flow_diagram, flow_steps
 from liverplan.cohort.page import criteria_flow, failure_groups, render_page, worst_first, write_page
 from liverplan.cohort.summaries import quality_gates, wide_margin_groups
 from liverplan.cohort.thumbnail import shadow_picture
@@ -240,6 +240,17 @@ def test_long_and_foreign_words_stay_inside_the_flow() -> None:
     assert "…" in drawn
 
 
+def test_a_long_reason_ends_in_a_word_before_the_edge_of_the_flow() -> None:
+    said = "6 ruled out by I7: Preoperative assessment (based on enhanced CT or MRI image AI segmentation combined with"
+    drawn = str(flow_diagram([Step("Planned", 9, said), Step("end", 3)]))
+    shown = re.findall(r">([^<]+)<title>", drawn)[0]
+    assert shown.endswith("…")
+    assert said.startswith(shown[:-1])
+    assert said[len(shown) - 1] == " "
+    # DejaVu Sans, the widest of the page's fonts, takes 0.6 of its height for a letter.
+    assert len(shown) * 13 * 0.6 <= SIDE_WIDTH
+
+
 def test_reasons_that_differ_by_numbers_only_are_one_line_the_infeasible_first() -> None:
     rows = [
         done("a", 1),
@@ -266,6 +277,31 @@ def test_checks_that_fail_stand_first_and_name_their_cases() -> None:
     assert (second["check"], second["ok"], second["message"]) == ("modality", 1, None)
 
 
+def test_a_case_that_a_check_speaks_of_twice_is_one_case() -> None:
+    said = [
+        {"case_id": case, "check": "masks", "status": status, "value": "1", "message": f"{case} {n}."}
+        for case, statuses in {"a": ("warning", "fail"), "b": ("warning", "warning", "ok"), "c": ("ok",)}.items()
+        for n, status in enumerate(statuses)
+    ]
+    (gate,) = quality_gates(said)
+    assert (gate["fail"], gate["warning"], gate["ok"]) == (1, 1, 1)
+    assert [row["case_id"] for row in gate["worst"]] == ["a", "b"]
+    assert gate["message"] == "a 1."
+
+
+def test_why_a_case_failed_has_the_width_of_the_numbers_that_it_lacks() -> None:
+    row = re.search(r"<tr>(?:(?!<tr>).)*logs/broken\.log(?:(?!<tr>).)*reading the image: .*?</tr>", PAGE, re.DOTALL)
+    assert row is not None
+    assert re.findall(r'<td colspan="(\d)">reading', row[0]) == ["6"]
+    head = PAGE.rpartition("<thead>")[2].partition("</thead>")[0]
+    assert len(re.findall(r"<t[dh]", row[0])) + 5 == len(re.findall(r"<th", head))
+
+
+def test_the_page_is_dark_where_the_reader_s_screen_is() -> None:
+    assert "@media screen and (prefers-color-scheme: dark)" in PAGE
+    assert not re.findall(r"(?:fill|background|stroke): ?#", PAGE.partition("* {")[2])
+
+
 def test_the_page_answers_how_many_why_not_and_what_failed() -> None:
     text = re.sub(r"<[^>]+>|\s+", " ", PAGE)
     text = re.sub(r"\s+", " ", text)
@@ -281,6 +317,7 @@ def test_a_thumbnail_is_part_of_the_page(tmp_path: Path) -> None:
         {"fine": "data:image/png;base64,AAAA"},
     )
     assert page.count("<img") == 1
+    assert 'loading="lazy"' not in page  # it is here already, and would be missing on paper
     assert "data:image/png;base64,AAAA" in read(page).links
 
 

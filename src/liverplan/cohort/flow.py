@@ -13,10 +13,11 @@ from liverplan.report.wording import FEASIBILITY
 
 Row = Mapping[str, Any]
 WIDTH = 900
-_MAIN_WIDTH, _SIDE_X, _SIDE_WIDTH = 300, 360, 540
+SIDE_WIDTH = 540
+_MAIN_WIDTH, _SIDE_X = 300, WIDTH - SIDE_WIDTH
 _HEIGHT, _STEP = 34, 50
-_LONGEST = 88
-"""Letters that fit beside the arrow."""
+_LONGEST = 68
+"""Letters that fit beside the arrow, in the widest of the page's fonts."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def flow_diagram(steps: Sequence[Step]) -> Markup:
             pieces.append(_arrow(_MAIN_WIDTH / 2, y + _HEIGHT, _MAIN_WIDTH / 2, y + _STEP))
         if step.leaving:
             middle = y + _HEIGHT / 2
-            short = step.leaving if len(step.leaving) <= _LONGEST else f"{step.leaving[: _LONGEST - 1]}…"
+            short = _short(step.leaving)
             pieces += [
                 _arrow(_MAIN_WIDTH + 1, middle, _SIDE_X - 6, middle),
                 f'<text class="says" x="{_SIDE_X}" y="{y + 22}">{escape(short)}'
@@ -76,6 +77,14 @@ def flow_diagram(steps: Sequence[Step]) -> Markup:
             ]
     height = 8 + len(steps) * _STEP
     return Markup(f'<svg class="flowchart" viewBox="0 0 {WIDTH} {height}" role="img">{"".join(pieces)}</svg>')
+
+
+def _short(text: str) -> str:
+    """Whole words as far as there is room."""
+    if len(text) <= _LONGEST:
+        return text
+    room = text[:_LONGEST]
+    return f"{room.rpartition(' ')[0] or room[:-1]}…"
 
 
 def _arrow(x1: float, y1: float, x2: float, y2: float) -> str:

@@ -42,17 +42,25 @@ def wide_margin_groups(done: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def quality_gates(quality: Sequence[Row]) -> list[dict[str, Any]]:
-    """Per check in the order of the reports: how many cases fail, are warned of, and pass, and who does not pass."""
-    gates: dict[str, dict[str, Any]] = {}
+    """Per check in the order of the reports: how many cases fail, are warned of, and pass, and who does not pass.
+
+    A check may say several things about a case; the worst of them counts.
+    """
+    worst: dict[str, dict[str, Row]] = {}
     for row in quality:
-        gate = gates.setdefault(row["check"], {"check": row["check"], "worst": [], **dict.fromkeys(_STATUSES, 0)})
-        gate[row["status"]] += 1
-        if row["status"] != "ok":
-            gate["worst"].append(row)
-    for gate in gates.values():
-        gate["worst"] = sorted(gate["worst"], key=lambda row: _STATUSES.index(row["status"]))[:NAMED]
-        gate["message"] = gate["worst"][0]["message"] if gate["worst"] else None
-    return sorted(gates.values(), key=lambda gate: (-gate["fail"], -gate["warning"]))
+        of_case = worst.setdefault(row["check"], {})
+        before = of_case.get(row["case_id"])
+        if before is None or _STATUSES.index(row["status"]) < _STATUSES.index(before["status"]):
+            of_case[row["case_id"]] = row
+    gates = [_gate(check, list(of_case.values())) for check, of_case in worst.items()]
+    return sorted(gates, key=lambda gate: (-gate["fail"], -gate["warning"]))
+
+
+def _gate(check: str, rows: Sequence[Row]) -> dict[str, Any]:
+    """A check from one row per case."""
+    counts = {status: sum(row["status"] == status for row in rows) for status in _STATUSES}
+    named = sorted((row for row in rows if row["status"] != "ok"), key=lambda row: _STATUSES.index(row["status"]))
+    return {"check": check, "worst": named[:NAMED], "message": named[0]["message"] if named else None, **counts}
 
 
 def _limited_by(case: Row) -> str:
