@@ -58,7 +58,7 @@ def test_a_pulled_model_is_found_by_its_name_and_loads(mirror: Path, own_models:
     assert find_model("small") == pulled
     assert pulled.stages["segment"].bundle.is_relative_to(own_models / "small")
     assert load_stage(pulled.stages["locate"]).n_classes == 2
-    assert [m.name for m in available_models()] == ["liverplan_ct", "small"]
+    assert [m.name for m in available_models()] == ["liverplan_ct", "liverplan_mr", "small"]
 
 
 def test_a_damaged_file_is_refused_and_nothing_takes_the_name(mirror: Path) -> None:
@@ -67,7 +67,7 @@ def test_a_damaged_file_is_refused_and_nothing_takes_the_name(mirror: Path) -> N
     (mirror / WEIGHTS).write_bytes(content)
     with pytest.raises(ModelError, match="damaged"):
         pull_model("small", str(mirror))
-    assert [m.name for m in available_models()] == ["liverplan_ct"]
+    assert [m.name for m in available_models()] == ["liverplan_ct", "liverplan_mr"]
     assert leftovers() == ["small"]
 
 
@@ -233,5 +233,5 @@ def test_the_verbs_say_what_they_did(source: Path, tmp_path: Path, capsys: pytes
     assert run(["models", "export", "theirs", "-o", str(tmp_path / "theirs.zip")]) == 3
     assert run(["models", "list", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert [m["name"] for m in listed["models"]] == ["liverplan_ct", "small", "theirs"]
+    assert [m["name"] for m in listed["models"]] == ["liverplan_ct", "liverplan_mr", "small", "theirs"]
     assert set(listed["tools"]) == {"TotalSegmentator", "nnUNetv2_predict_from_modelfolder"}
