@@ -172,9 +172,8 @@ def summary(result: Plan) -> list[str]:
     """The case in a few lines for the terminal."""
     from liverplan.margin import UpperBound
 
-    lines = [
-        f"liver {result.liver_ml.value:.0f} mL, {len(result.findings)} lesion(s), tumour {result.tumour_ml:.1f} mL",
-    ]
+    lesions = f"{len(result.findings)} lesion(s), tumour {result.tumour_ml:.1f} mL"
+    lines = [f"liver {result.liver_ml.value:.0f} mL, {lesions if result.findings else 'no lesion in the masks'}"]
     for finding in result.findings:
         upper = finding.upper
         bound = f"{upper.margin_mm.value:.1f} mm" if isinstance(upper, UpperBound) else f"unknown ({upper.reason})"
