@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ from cohort_cases import touch
 
 from liverplan.cohort.cases import CohortCase
 from liverplan.cohort.inputs import content_hash, signature, stamps_of
-from liverplan.cohort.request import Request
+from liverplan.cohort.request import Request, pinned
+from liverplan.segmentation.models import model_for
 
 
 @pytest.fixture
@@ -103,3 +105,17 @@ def test_pictures_the_device_and_an_unused_model_do_not_decide_a_result(folder: 
     plain = Request(protocol_sha256="a", model_sha256="m")
     other = Request(protocol_sha256="a", model_sha256="n", pictures=False, device="cpu")
     assert plain.key(case(folder), "c") == other.key(case(folder), "c")
+
+
+def test_without_a_named_model_that_of_every_modality_decides_a_result_without_masks(folder: Path) -> None:
+    without_masks = CohortCase("p1", folder / "image.nii.gz")
+    plain = pinned(Request(), needs_model=True)
+    assert dict(plain.models_sha256) == {modality: model_for(modality).sha256 for modality in ("CT", "MR")}
+    newer = replace(plain, models_sha256=(plain.models_sha256[0], ("MR", "another")))
+    assert newer.context(without_masks) != plain.context(without_masks)
+    assert newer.context(case(folder)) == plain.context(case(folder))
+
+
+def test_a_named_model_is_the_only_one_that_decides(folder: Path) -> None:
+    named = pinned(Request(model="liverplan_ct"), needs_model=True)
+    assert (named.model_sha256, named.models_sha256) == (model_for("CT").sha256, ())

@@ -18,7 +18,10 @@ ENGINES = ("local", "ray")
 
 @dataclass(frozen=True)
 class Request:
-    """What every case is planned with. The hashes are filled in by `pinned`."""
+    """What every case is planned with. The hashes are filled in by `pinned`.
+
+    models_sha256: (modality, sha256) of the shipped models when no model is named: the image of a case decides which.
+    """
 
     protocol: str | Path = DEFAULT_PROTOCOL
     model: str | Path | None = None
@@ -26,6 +29,7 @@ class Request:
     pictures: bool = True
     protocol_sha256: str = ""
     model_sha256: str | None = None
+    models_sha256: tuple[tuple[str, str], ...] = ()
 
     def context(self, case: CohortCase) -> str:
         """One hash over everything but the files that decides the result of a case."""
@@ -33,7 +37,7 @@ class Request:
             "format": FORMAT,
             "version": __version__,
             "protocol": self.protocol_sha256,
-            "model": self.model_sha256 if case.segmentation is None else None,
+            "model": (self.model_sha256, self.models_sha256) if case.segmentation is None else None,
             "modality": case.modality,
             "series_uid": case.series_uid,
             "margin_mm": case.margin_mm,
@@ -76,11 +80,14 @@ def pinned(request: Request, needs_model: bool) -> Request:
     # Workers may run in another folder: a protocol or a model of the user's own goes by its full path.
     own = Path(request.protocol)
     pinned_protocol = own.absolute() if own.suffix and own.exists() else request.protocol
-    digest = None
+    digest: str | None = None
+    by_modality: tuple[tuple[str, str], ...] = ()
     model = request.model
     if needs_model:
-        from liverplan.segmentation.models import find_model
+        from liverplan.segmentation.models import MODEL_OF, find_model, model_for
 
         digest = find_model(model).sha256
+        by_modality = tuple((m, model_for(m).sha256) for m in sorted(MODEL_OF)) if model is None else ()
         model = Path(model).absolute() if model is not None and Path(model).is_dir() else model
-    return replace(request, protocol=pinned_protocol, model=model, protocol_sha256=protocol.sha256, model_sha256=digest)
+    request = replace(request, protocol=pinned_protocol, model=model, protocol_sha256=protocol.sha256)
+    return replace(request, model_sha256=digest, models_sha256=by_modality)

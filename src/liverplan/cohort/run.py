@@ -290,7 +290,11 @@ def _run_record(request: Request, options: Options, tally: _Tally, status: str) 
             "pictures": request.pictures,
             **replace(options, address=None).plain(),
         },
-        "hashes": {"protocol_sha256": request.protocol_sha256, "model_sha256": request.model_sha256},
+        "hashes": {
+            "protocol_sha256": request.protocol_sha256,
+            "model_sha256": request.model_sha256,
+            "models_sha256": dict(request.models_sha256),
+        },
         "versions": {"python": platform.python_version()} | {name: installed(name) for name in PINNED_PACKAGES},
         "platform": platform.platform(),
         "counts": {"cases": tally.total, "done": tally.done, "failed": tally.failed, "kept": tally.kept},
