@@ -114,6 +114,35 @@ def test_a_dragged_plane_is_measured_saved_and_compared(page, own):
     keep(page, "compare")
 
 
+def test_a_cut_clicked_on_the_liver_in_3d_is_measured_and_saved(page, own):
+    tab(page, "Plane")
+    page.uncheck("input[name=plane_on]")
+    page.get_by_role("button", name="Draw on the liver").click()
+    page.wait_for_timeout(SETTLE_MS)
+    x, y = middle(page, 3)
+    for n, (right, down) in enumerate([(20, -60), (0, 0), (20, 60)], start=1):
+        page.mouse.click(x + right, y + down)
+        state(page, f"drawn_points === {n}")
+    state(page, "drawn_row !== null")
+    state(page, "drawn_busy === false")
+    page.wait_for_timeout(2 * SETTLE_MS)
+    pixels = view(page, 3)
+    r, g, b = pixels[..., 0], pixels[..., 1], pixels[..., 2]
+    assert ((g > r + 40) & (g > b + 20)).sum() > 100, "the line that was drawn"
+    keep(page, "drawn")
+    lines = {line["name"]: line["value"] for line in get(page, "drawn_row")["lines"]}
+    page.locator("input[name=drawn_name]").locator("xpath=..").get_by_role("button", name="Save as a plan").last.click()
+    state(page, "job_stage !== ''")
+    state(page, "job_note !== ''")
+    assert "my_cut" in [row["name"] for row in report(own)["resections"]]
+    tab(page, "Compare")
+    page.select_option("select[name=compare_one]", "my_cut")
+    taken = json.dumps(lines["Taken out"])
+    state(page, f"compared.some(line => line.name === 'Taken out' && line.one === {taken})")
+    assert {line["name"]: line["one"] for line in get(page, "compared")} == lines
+    page.select_option("select[name=compare_one]", "my_plane")
+
+
 def test_a_reload_and_keys(page, own):
     page.keyboard.press("Escape")
     page.locator(".lp-verdict").click()

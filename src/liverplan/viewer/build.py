@@ -23,7 +23,12 @@ def build(server: Any, cases: Sequence[Path], first: OpenCase, home: Path) -> No
     acts |= {"edit": viewer.correcting.edit, "undo": viewer.correcting.undo, "redo": viewer.correcting.redo}
     acts |= {"cancel": viewer.revising.cancel, "save_plane": viewer.cutting.save_now, "key": viewer.key}
     acts |= {"load_path": viewer.loading.start_path, "load_cancel": viewer.loading.cancel}
-    acts |= {"draw_undo": viewer.drawn.undo, "draw_clear": viewer.drawn.clear, "save_drawn": viewer.drawn.save_now}
+    acts |= {
+        "draw_click": viewer.drawn.clicked,
+        "draw_undo": viewer.drawn.undo,
+        "draw_clear": viewer.drawn.clear,
+        "save_drawn": viewer.drawn.save_now,
+    }
     for name, act in acts.items():
         server.trigger(name)(act)
     server.state.change("plane_on", "plane_mm", "plane_turn", "plane_tilt")(viewer.cutting.changed)

@@ -110,7 +110,6 @@ class Drawn:
         state = self._state
         state.drawn_points, state.drawn_row, state.drawn_note, state.drawn_busy = 0, None, "", False
         state.drawn_name = "my_cut"
-        viewer.space.on_click(self.clicked)
 
     def hold(self) -> None:
         """Another case: nothing is drawn."""
@@ -118,10 +117,15 @@ class Drawn:
         self._show()
         self._state.drawn_row, self._state.drawn_note = None, ""
 
-    def clicked(self, at_lps_mm: FloatArray, along_lps: FloatArray) -> None:
-        """A click on the liver in 3D; counts while the tool is chosen."""
-        if self._state.tool != TOOL or len(self._clicks) >= MOST_POINTS:
+    def clicked(self, across: Any, down: Any) -> None:
+        """A click in the 3D view, at these parts of its width and height; counts while the tool is chosen."""
+        told = [v for v in (across, down) if isinstance(v, int | float) and 0.0 <= v <= 1.0]
+        if self._state.tool != TOOL or len(self._clicks) >= MOST_POINTS or len(told) != 2:
             return
+        found = self._viewer.space.liver_at(*told)
+        if found is None:
+            return
+        at_lps_mm, along_lps = found
         if self._clicks and np.linalg.norm(self._clicks[-1].at_lps_mm - at_lps_mm) < NEAREST_MM:
             return
         self._clicks.append(Click(at_lps_mm, along_lps))

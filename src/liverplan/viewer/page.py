@@ -281,7 +281,7 @@ def _views(html: Any, viewer: Viewer) -> None:
 
     windows = [*(view.window for view in viewer.slices), viewer.space.window]
     for name, window in zip(VIEWS, windows, strict=True):
-        with html.Div(classes="lp-view", v_show=f"!large || large === '{name}'"):
+        with html.Div(classes=f"lp-view lp-{name}", v_show=f"!large || large === '{name}'"):
             view = vtk_widgets.VtkRemoteView(
                 window,
                 ref=f"view_{name}",

@@ -73,6 +73,17 @@ window.addEventListener('keydown', (event) => {
   if (event.key.startsWith('Arrow')) event.preventDefault();
   window.trame.trigger('key', [event.key]);
 });
+(() => {
+  let down = null;
+  const inSpace = (event) => event.button === 0 && !event.target.closest('button, details') &&
+    event.target.closest('.lp-space');
+  window.addEventListener('pointerdown', (event) => { down = inSpace(event) && [event.clientX, event.clientY]; }, true);
+  window.addEventListener('pointerup', (event) => {
+    if (!down || Math.hypot(event.clientX - down[0], event.clientY - down[1]) > 4) return;
+    const box = document.querySelector('.lp-space').getBoundingClientRect();
+    window.trame.trigger('draw_click', [(down[0] - box.left) / box.width, (down[1] - box.top) / box.height]);
+  }, true);
+})();
 """
 
 

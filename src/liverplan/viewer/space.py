@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,7 @@ CLOSEUP_HALF_MM = 55.0
 _SHELL_OPACITY = 0.3
 _SPECIMEN_OPACITY, _CUT_OPACITY = 0.55, 0.6
 DRAWN_RGB = (20, 110, 60)
-_POINT_MM, _CLICK_PIXELS = 1.5, 3
-Clicked = Callable[[FloatArray, FloatArray], None]
+_POINT_MM = 1.5
 SPECIMEN, CUT = "specimen", "cut"
 
 
@@ -45,10 +44,9 @@ class SpaceView:
         self._front = _in_front(self.window, self.renderer)
         self._witness = Lines(self._front, WITNESS_RGB, 3.0)
         self._line, self._points = Lines(self._front, DRAWN_RGB, 4.0), Lines(self._front, INK, 7.0)
-        self._clicked: Clicked = lambda _at, _along: None
         self._labels: list[Label] = []
         self._marks = Marks(self._front, INK, self._letters)
-        _turn_by_mouse(self.window, self._pick)
+        _turn_by_mouse(self.window)
 
     def open(self, folder: Path) -> None:
         """Another case: its surfaces in OUT/meshes."""
@@ -90,29 +88,30 @@ class SpaceView:
         if cut is not None and cut.is_file():
             self._put(CUT, read_stl(cut), CUT_RGB, _CUT_OPACITY)
 
-    def on_click(self, clicked: Clicked) -> None:
-        """Whom to tell of clicks on the liver that turn nothing: the place (LPS mm), the direction from the eye."""
-        self._clicked = clicked
-
     def drawn(self, points_lps_mm: FloatArray, line_lps_mm: FloatArray) -> None:
         """A line that is drawn on the liver through points (N, 3)."""
         self._line.show([line_lps_mm] if len(line_lps_mm) > 1 else [])
         arm = np.eye(3) * _POINT_MM
         self._points.show([np.stack([point - a, point + a]) for point in points_lps_mm for a in arm])
 
-    def _pick(self, x: int, y: int) -> None:
+    def liver_at(self, across: float, down: float) -> tuple[FloatArray, FloatArray] | None:
+        """The liver's surface (LPS mm) under a place of the view, and the direction from the eye; None beside it.
+
+        across, down: parts of the view's width and height from its upper left corner.
+        """
         from vtkmodules.vtkRenderingCore import vtkCellPicker
 
         liver = self._actors.get(Structure.LIVER.value)
         if liver is None:
-            return
-        picker = vtkCellPicker()
+            return None
+        picker, (width, height) = vtkCellPicker(), self.renderer.GetSize()
         picker.SetTolerance(0.0005)
         picker.PickFromListOn()
         picker.AddPickList(liver)
-        if picker.Pick(x, y, 0.0, self.renderer):
-            along = np.array(self.renderer.GetActiveCamera().GetDirectionOfProjection())
-            self._clicked(np.array(picker.GetPickPosition()), along)
+        if not picker.Pick(across * width, (1.0 - down) * height, 0.0, self.renderer):
+            return None
+        along = np.array(self.renderer.GetActiveCamera().GetDirectionOfProjection())
+        return np.array(picker.GetPickPosition()), along
 
     def witnesses(self, shown: Sequence[Target]) -> None:
         """The lines of measured distances with their words."""
@@ -189,29 +188,14 @@ def _in_front(window: Any, renderer: Any) -> Any:
     return front
 
 
-def _turn_by_mouse(window: Any, click: Callable[[int, int], None]) -> None:
-    """The trackball; a left button that goes up where it went down is a click."""
+def _turn_by_mouse(window: Any) -> None:
     from vtkmodules.vtkInteractionStyle import vtkInteractorStyleTrackballCamera
     from vtkmodules.vtkRenderingUI import vtkGenericRenderWindowInteractor
 
-    interactor, style = vtkGenericRenderWindowInteractor(), vtkInteractorStyleTrackballCamera()
+    interactor = vtkGenericRenderWindowInteractor()
     interactor.SetRenderWindow(window)
-    interactor.SetInteractorStyle(style)
+    interactor.SetInteractorStyle(vtkInteractorStyleTrackballCamera())
     interactor.EnableRenderOff()
-    down = [(0, 0)]
-
-    def press(*_: Any) -> None:
-        down[0] = tuple(interactor.GetEventPosition())
-        style.OnLeftButtonDown()
-
-    def release(*_: Any) -> None:
-        style.OnLeftButtonUp()
-        x, y = interactor.GetEventPosition()
-        if max(abs(x - down[0][0]), abs(y - down[0][1])) <= _CLICK_PIXELS:
-            click(x, y)
-
-    style.AddObserver("LeftButtonPressEvent", press)
-    style.AddObserver("LeftButtonReleaseEvent", release)
 
 
 def _together(parts: Sequence[Part], every: int = 1) -> FloatArray:
