@@ -96,4 +96,6 @@ def keep(page: Any, name: str) -> None:
     """A picture for the documentation, only when SHOTS asks for one."""
     folder = os.environ.get(SHOTS)
     if folder:
-        page.screenshot(path=Path(folder) / f"viewer-{name}.png")
+        shot = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+        shot.thumbnail((1050, 1050))
+        shot.quantize(128).save(Path(folder) / f"viewer-{name}.png", optimize=True)
