@@ -7,11 +7,14 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
+import hypothesis
 import jsonschema
 import pytest
+from hypothesis import strategies as st
 
 import simple_case
 from liverplan.anatomy import Structure
@@ -140,3 +143,49 @@ def test_the_process_ends_with_its_parents_pipe_and_changes_nothing(home):
     assert child.wait(60) != 0
     assert files(home / "out") == state
     assert [p.name for p in home.iterdir() if p.name.startswith(".")] == [], "nothing is left behind"
+
+
+KILLS = int(os.environ.get("LIVERPLAN_KILLS", "4"))
+
+
+@hypothesis.settings(max_examples=KILLS, deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
+@hypothesis.given(part=st.floats(0.05, 1.1))
+def test_a_revision_that_is_killed_leaves_the_old_or_the_new_case(once, tmp_path_factory, a_revision_s, part):
+    """What the viewer runs for a correction, killed at any moment: the folder is whole either way."""
+    home = shutil.copytree(once, tmp_path_factory.mktemp("killed") / "home")
+    before = files(home / "out")
+    told = {"folder": str(home / "out"), "image": str(home / "image.nii.gz"), "edits": [SMALL.to_json()], "planes": []}
+    seconds = part * a_revision_s
+    running = subprocess.Popen(
+        [sys.executable, "-m", "liverplan.revise"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
+    running.stdin.write(json.dumps(told) + "\n")
+    running.stdin.flush()
+    time.sleep(seconds)
+    running.kill()
+    running.wait()
+    after = files(home / "out")
+    if after["report.json"] == before["report.json"]:
+        assert after == before
+    else:
+        assert [lesion["id"] for lesion in load_report(home / "out")["lesions"]] == [1]
+        assert after[f"{REVISIONS}/0000/report.json"] == before["report.json"]
+        assert len(after[LOG].splitlines()) == 1
+        assert {"report.html", "report.pdf", "run.json", "segmentation/lesions.nii.gz"} <= set(after)
+
+
+@pytest.fixture(scope="module")
+def a_revision_s(once, tmp_path_factory) -> float:
+    """How long the program takes on this machine now."""
+    home = shutil.copytree(once, tmp_path_factory.mktemp("timed") / "home")
+    start = time.monotonic()
+    told = {"folder": str(home / "out"), "image": str(home / "image.nii.gz"), "edits": [SMALL.to_json()], "planes": []}
+    done = subprocess.run(
+        [sys.executable, "-c", "import json,sys; from liverplan.revise import main; main(json.load(sys.stdin))"],
+        input=json.dumps(told),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert '"done": true' in done.stdout
+    return time.monotonic() - start
