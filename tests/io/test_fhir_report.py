@@ -121,3 +121,12 @@ def test_the_same_report_gives_the_same_bundle_and_deciding_again_renews_it(out:
     (tmp_path / "other.yaml").write_text("case_id: case-8\n")
     assert run(["eligibility", str(copy), "--clinical", str(tmp_path / "other.yaml"), "--quiet"]) == 0
     assert json.loads((copy / FILE).read_text())["entry"][0]["resource"]["subject"]["display"] == "case-8"
+
+
+def test_rendering_the_report_again_writes_the_bundle_again(out: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "out"
+    shutil.copytree(out, copy)
+    before = (copy / FILE).read_bytes()
+    (copy / FILE).unlink()
+    assert run(["report", str(copy), "--quiet"]) == 0
+    assert (copy / FILE).read_bytes() == before

@@ -34,6 +34,7 @@ def report(
 ) -> None:
     """Render the report of a planned case again."""
     from liverplan.io.dicom_out import renew_report
+    from liverplan.io.fhir_report import write_fhir_report
     from liverplan.report import render_case_pictures, render_report
     from liverplan.report.load import load_report
 
@@ -43,6 +44,7 @@ def report(
             render_case_pictures(out, load_report(out), None, None)
     page, pdf, *tables = render_report(out)
     renew_report(out, load_report(out))
+    write_fhir_report(out, load_report(out))
     audit.record(out, audit.RENDERED)
     console.say(f"report: {page}\nPDF: {pdf}")
     console.result(
