@@ -14,6 +14,7 @@ from fhir.resources.R4B.bundle import Bundle
 import simple_case
 from liverplan.cli.main import run
 from liverplan.io.fhir_report import FILE, OWN_SYSTEM, diagnostic_report
+from liverplan.io.statements import groups
 from liverplan.io.writing import write_segmentation, write_volume
 from liverplan.volume import Segmentation
 
@@ -130,3 +131,15 @@ def test_rendering_the_report_again_writes_the_bundle_again(out: Path, tmp_path:
     (copy / FILE).unlink()
     assert run(["report", str(copy), "--quiet"]) == 0
     assert (copy / FILE).read_bytes() == before
+
+
+def test_deciding_again_changes_nothing_that_the_structured_report_says(out: Path, tmp_path: Path) -> None:
+    """So dicom/sr.dcm, which cannot be written without the scan, stays true when another record or protocol decides."""
+    copy = tmp_path / "out"
+    shutil.copytree(out, copy)
+    before = json.loads((copy / "report.json").read_text())
+    (tmp_path / "other.yaml").write_text("case_id: case-9\nage_years: 90\nheight_cm: 170\nweight_kg: 70\n")
+    assert run(["eligibility", str(copy), "--clinical", str(tmp_path / "other.yaml"), "--quiet"]) == 0
+    after = json.loads((copy / "report.json").read_text())
+    assert after != before
+    assert groups(after) == groups(before)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -62,6 +64,41 @@ def test_what_a_killed_run_left_a_day_ago_is_removed_and_what_runs_now_is_kept(t
     assert not old.exists()
     assert now.exists()
     assert other.exists()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems rename twice")
+def test_an_earlier_result_is_replaced_without_a_moment_without_one(tmp_path: Path) -> None:
+    """Somebody who looks all the time always finds one result or the other."""
+    out = tmp_path / "out"
+    with output_folder(out) as work:
+        write_text_atomic(work / MARKER, "{}")
+    stop, missing = threading.Event(), []
+
+    def look() -> None:
+        while not stop.is_set():
+            if not (out / MARKER).exists():
+                missing.append(1)
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    for _ in range(60):
+        with output_folder(out, overwrite=True) as work:
+            write_text_atomic(work / MARKER, "{}")
+    stop.set()
+    watcher.join()
+    assert missing == []
+    assert leftovers(tmp_path) == []
+
+
+def test_where_names_cannot_be_exchanged_the_earlier_result_steps_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("liverplan.io.folder._exchanged", lambda one, other: False)
+    for text in ("1", "2"):
+        with output_folder(tmp_path / "out", overwrite=True) as work:
+            write_text_atomic(work / MARKER, text)
+    assert (tmp_path / "out" / MARKER).read_text() == "2"
+    assert leftovers(tmp_path) == []
 
 
 def test_an_empty_folder_is_used(tmp_path: Path) -> None:

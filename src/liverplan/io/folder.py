@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import glob
 import json
 import os
 import shutil
+import sys
 import tempfile
 import time
 import uuid
@@ -19,6 +21,8 @@ from liverplan.errors import LiverplanError, OutputError, ResourceError
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _ABANDONED_S = 24 * 3600.0
+_HERE, _EXCHANGE = -100, 2
+"""AT_FDCWD and RENAME_EXCHANGE of <fcntl.h> and <linux/fs.h>."""
 MARKER = "run.json"
 """A folder that holds this file was written by liverplan, so that `--overwrite` may empty it."""
 
@@ -152,10 +156,16 @@ def _require_free(path: Path, overwrite: bool) -> None:
 
 
 def _put_in_place(work: Path, path: Path) -> None:
-    """Rename `work` to `path`; an earlier result steps aside first and is removed last."""
+    """Rename `work` to `path`; an earlier result changes places with it, or steps aside first where that cannot be.
+
+    Exchanged, there is no moment without a result. Where the system or the file system cannot, a program killed between
+    the two renames leaves the earlier result in `.NAME.*.old`.
+    """
     if not path.exists():
         work.rename(path)
         return
+    if _exchanged(work, path):
+        return  # the earlier result lies in `work` now, which the caller removes
     aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".old", dir=path.parent))
     earlier = aside / path.name
     path.rename(earlier)
@@ -166,6 +176,17 @@ def _put_in_place(work: Path, path: Path) -> None:
         raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Let two folders change names in one step (Linux: renameat2, RENAME_EXCHANGE); False where that is not known."""
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        call = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):
+        return False
+    return bool(call(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE) == 0)
 
 
 def _move_up(work: Path, path: Path) -> None:
