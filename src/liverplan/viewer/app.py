@@ -380,6 +380,7 @@ class Viewer:
             assert rebuilt is not None
             self.region, self.prepared = Region(rebuilt), rebuilt.prepared
             self.cutting.changed()
+            self.drawn.measure()
             state.margin_source = "live"
             if differs:
                 state.margin_warning = (

@@ -156,7 +156,11 @@ class Drawn:
             self._viewer.space.specimen(None, self._viewer.case.grid, None)
             self._viewer.push()
             return
-        if not self._busy:
+        self.measure()
+
+    def measure(self) -> None:
+        """Measure what is drawn, if it is a cut; called again once the case is prepared."""
+        if len(self._clicks) >= 2 and not self._busy:
             self._busy = True
             asyncio.get_running_loop().create_task(self._measure())
 
@@ -167,7 +171,7 @@ class Drawn:
             while len(self._clicks) >= 2 and len(self._clicks) != measured:
                 ready, case, clicks = viewer.prepared, viewer.case, tuple(self._clicks)
                 if ready is None:
-                    self._tell("The case is still being prepared; click again in a moment.")
+                    self._tell("The case is still being prepared; the cut is measured as soon as it is.")
                     return
                 with self._state as state:
                     state.drawn_busy = True
