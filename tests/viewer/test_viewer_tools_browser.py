@@ -162,11 +162,13 @@ def test_a_reload_and_keys(page, own):
 
 def test_after_a_restart_of_the_server_the_case_is_as_it_was_left(page, own):
     page.evaluate("window.trame.state.set('margin_mm', 12.5)")
-    state(page, "margin_mm === 12.5")
+    page.evaluate("window.trame.state.set('dark', true)")
+    page.evaluate("window.trame.state.set('tab', 'Compare')")
     page.wait_for_timeout(2 * SETTLE_MS)
-    with serving(own.case) as again, chromium() as browser:
-        other = open_page(browser.new_context(viewport=WIDE), again)
+    with serving(own.case) as again:
+        other = open_page(page.context.browser.new_context(viewport=WIDE), again)
         assert get(other, "margin_mm") == 12.5
         assert get(other, "dark") is True
         assert get(other, "tab") == "Compare"
-        assert "my_plane" in [row["name"] for row in get(other, "panel")["resections"]]
+        names = [row["name"] for row in report(own)["resections"]]
+        assert [row["name"] for row in get(other, "panel")["resections"]] == names
