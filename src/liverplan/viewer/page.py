@@ -59,7 +59,9 @@ def build_page(server: Any, viewer: Viewer) -> None:
     from trame.widgets import vuetify3 as v3
 
     server.state.trame__title = TITLE
-    server.state.tabs, server.state.tab, server.state.large = list(TABS), TABS[0], ""
+    server.state.tabs, server.state.large = list(TABS), ""
+    # Not over the tab that the case was left on.
+    server.state.setdefault("tab", TABS[0])
     with VAppLayout(server, theme=("dark ? 'dark' : 'light'",)):
         client.Style(STYLE + page_tools.STYLE + page_load.STYLE)
         client.Script(page_tools.KEY_SCRIPT + page_load.SCRIPT)
