@@ -31,6 +31,7 @@ from given_cuts import (
 
 from liverplan.anatomy import Structure
 from liverplan.errors import InputError, UnreadableInput
+from liverplan.io.cut_surfaces import read_mesh
 from liverplan.io.resections import read_resections
 from liverplan.mesh import Mesh
 from liverplan.volume import Grid
@@ -264,3 +265,21 @@ def test_a_mesh_that_is_none_is_refused_without_a_word_from_vtk(
     assert all((error.value.got, error.value.wanted, error.value.do))
     printed = capfd.readouterr()
     assert (printed.out, printed.err) == ("", "")
+
+
+@pytest.mark.parametrize("claim", ["NumberOfPoints", "NumberOfPolys", "NumberOfComponents", "NumberOfPieces"])
+def test_a_vtp_that_claims_more_than_a_surface_has_is_refused_before_vtk_makes_room_for_it(
+    tmp_path: Path, claim: str
+) -> None:
+    """VTK ends the program when it cannot, or looks for minutes."""
+    path = tmp_path / "huge.vtp"
+    path.write_text(
+        '<?xml version="1.0"?>\n<VTKFile type="PolyData" version="1.0" byte_order="LittleEndian">\n<PolyData>\n'
+        f'<Piece NumberOfPoints="3" NumberOfPolys="1" {claim}="2461210965">\n'
+        '<Points><DataArray type="Float32" NumberOfComponents="3" format="ascii">0 0 0 1 0 0 0 1 0</DataArray></Points>'
+        '<Polys><DataArray type="Int64" Name="connectivity" format="ascii">0 1 2</DataArray>'
+        '<DataArray type="Int64" Name="offsets" format="ascii">3</DataArray></Polys>\n</Piece></PolyData></VTKFile>\n'
+    )
+    with pytest.raises(UnreadableInput) as refused:
+        read_mesh(path)
+    assert f"{claim} 2461210965" in refused.value.got

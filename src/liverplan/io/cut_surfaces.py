@@ -28,6 +28,8 @@ MAX_TRIANGLES = 5_000_000
 """More than any surface of a liver needs (one triangle per 0.03 mm2 of a whole liver); less than fills the memory."""
 MERGE_MM = 1e-3
 """Vertices this near are one: exports write each triangle's corners apart, with rounding."""
+MOST_COMPONENTS = 64
+_CLAIMS = re.compile(rb"(NumberOf\w+)\s*=\s*[\"'][\s+]*(\d+)")
 FARTHEST_MM = 1e6
 _BLOCK_MM = 3.2
 _UNSURE = 0.7
@@ -67,6 +69,8 @@ def _polydata(path: Path) -> Any:
     binary = len(head) == 84 and size == 84 + 50 * int.from_bytes(head[80:], "little")
     if suffix == ".stl" and (binary or not head.lstrip().lower().startswith(b"solid")):
         return to_polydata(read_stl(path))
+    if suffix == ".vtp":
+        _require_sane_counts(path)
     readers: dict[str, Any] = {".stl": vtkSTLReader, ".obj": vtkOBJReader, ".vtp": vtkXMLPolyDataReader}
     reader = readers[suffix]()
     with _vtk_messages() as said:
@@ -75,6 +79,15 @@ def _polydata(path: Path) -> Any:
     if said():
         raise unreadable(path, said(), f"a complete {suffix} surface")
     return reader.GetOutput()
+
+
+def _require_sane_counts(path: Path) -> None:
+    """Refuse a VTP that claims more than a surface has: VTK makes room for the claim, and ends the program without."""
+    for name, digits in _CLAIMS.findall(path.read_bytes()):
+        most = MOST_COMPONENTS if name == b"NumberOfComponents" else 3 * MAX_TRIANGLES
+        if len(digits) > 12 or int(digits) > most:
+            claim = f"{name.decode()} {digits[:20].decode()}"
+            raise unreadable(path, claim, f"at most {most}", "Export it again, or decimate the surface.")
 
 
 @contextmanager
