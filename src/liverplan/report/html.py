@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,9 @@ def render_html(
     )
 
 
+@cache
 def _environment() -> jinja2.Environment:
+    """Compiled once: a worker of a cohort writes many pages."""
     loader = jinja2.PackageLoader("liverplan.report", "templates")
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
