@@ -449,6 +449,31 @@ def test_a_metaimage_without_usable_geometry_is_refused(tmp_path: Path, lines: t
         read_image(_mha(tmp_path / "a.mha", *lines))
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "got"),
+    [
+        ("NDims = 3", "NDims = 255", "255 dimensions"),
+        ("NDims = 3", "NDims = -3", "-3 dimensions"),
+        ("NDims = 3", "ObjectSubType = X", "no dimensions"),
+        ("NDims = 3", "NDims = 3\nNDims = 255", "ndims twice"),
+        ("DimSize = 6 7 8", "DimSize = 6 7 8 9", "4 numbers for dimsize"),
+        ("ElementSpacing = 1 2 3", "ElementSpacing = 1 2 3 4 5", "5 numbers for elementspacing"),
+        ("ElementSpacing = 1 2 3", "ElementSpacing = 1 2 3\nOffset = 0 0", "2 numbers for offset"),
+        ("ElementSpacing = 1 2 3", "ElementSpacing = 1 2 3\nRotation = 1 0 0 0 1 0 0 0 1 0", "10 numbers for rotation"),
+        ("ElementType", "ElementNumberOfChannels = 99999\nElementType", "99999 channels"),
+    ],
+)
+def test_a_metaimage_whose_rows_do_not_fit_its_dimensions_is_refused_before_itk_reads_it(
+    tmp_path: Path, old: str, new: str, got: str
+) -> None:
+    """ITK ends the program on some of these."""
+    path = _mha(tmp_path / "a.mha", "ElementSpacing = 1 2 3")
+    path.write_bytes(path.read_bytes().replace(old.encode(), new.encode(), 1))
+    with pytest.raises(UnreadableInput) as refused:
+        read_image(path)
+    assert got in refused.value.got
+
+
 @pytest.mark.parametrize("target", ["../secret.raw", "/etc/hostname", "absent.raw"])
 def test_a_header_cannot_name_a_file_elsewhere(tmp_path: Path, target: str) -> None:
     (tmp_path / "secret.raw").write_bytes(hu().tobytes(order="F"))

@@ -23,6 +23,13 @@ from liverplan.volume import AnyArray, FloatArray, Grid, Volume
 _HEADER_LIMIT = 1 << 20
 
 
+_ROWS = ("dimsize", "elementspacing", "elementsize", "offset", "position", "origin", "centerofrotation")
+_MATRICES = ("transformmatrix", "rotation", "orientation")
+"""Fields of a MetaImage with a number per dimension, and with one per pair of them."""
+_SAID_ONCE = frozenset((*_ROWS, *_MATRICES, "ndims", "dimension", "sizes", "elementnumberofchannels"))
+_MOST_DIMENSIONS = 10
+
+
 @dataclass(frozen=True)
 class Layers:
     """What a NRRD or MetaImage file holds: (i, j, k, layer) values, their affine and the header's key-value pairs."""
@@ -59,6 +66,7 @@ def read_layers(path: Path) -> Layers:
     import SimpleITK as sitk
 
     fields = header_fields(path)
+    _require_counts(path, fields)
     _require_stated_geometry(path, fields)
     data = fields.get("elementdatafile") or fields.get("data file") or "LOCAL"
     if data.lower() != "local":
@@ -110,7 +118,41 @@ def header_fields(path: Path) -> dict[str, str]:
             do="Check what was exported; a renamed file of another format is not converted.",
         )
     pairs = (line.split(":" if is_nrrd else "=", 1) for line in text.splitlines() if line[:1] != "#")
-    return {p[0].strip().lower(): p[1].strip() for p in pairs if len(p) == 2 and not p[1].startswith("=")}
+    fields: dict[str, str] = {}
+    for key, value in ((p[0].strip().lower(), p[1].strip()) for p in pairs if len(p) == 2 and p[1][:1] != "="):
+        if key in fields and key in _SAID_ONCE:
+            raise UnreadableInput(
+                f"the header of {path.name} is damaged",
+                got=f"{key} twice",
+                wanted="every field once",
+                do="Copy or export the file again.",
+            )
+        fields[key] = value
+    return fields
+
+
+def _require_counts(path: Path, fields: Mapping[str, str]) -> None:
+    """Refuse a header whose rows do not fit its dimensions: ITK writes past its arrays then, and ends the program."""
+    of_nrrd = "dimension" in fields or "sizes" in fields
+    text = fields.get("dimension" if of_nrrd else "ndims", "")
+    n = int(text) if text.isascii() and text.isdigit() and len(text) < 4 else 0
+    wanted = {"sizes": n} if of_nrrd else {key: n**2 if key in _MATRICES else n for key in (*_ROWS, *_MATRICES)}
+    wrong = next((key for key, count in wanted.items() if key in fields and len(fields[key].split()) != count), None)
+    channels = fields.get("elementnumberofchannels", "1")
+    if not 1 <= n <= _MOST_DIMENSIONS:
+        got = f"{text[:20] or 'no'} dimensions"
+    elif wrong is not None:
+        got = f"{len(fields[wrong].split())} numbers for {wrong}, in {n} dimensions"
+    elif not (channels.isascii() and channels.isdigit() and len(channels) < 4):
+        got = f"{channels[:20]} channels"
+    else:
+        return
+    raise UnreadableInput(
+        f"the header of {path.name} is damaged",
+        got=got,
+        wanted="a NRRD or MetaImage header as programs write it",
+        do="Copy or export the file again.",
+    )
 
 
 def _require_stated_geometry(path: Path, fields: Mapping[str, str]) -> None:
