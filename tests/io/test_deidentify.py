@@ -143,14 +143,14 @@ def test_the_objects_say_how_they_were_deidentified_and_share_the_other_uids(cas
         assert found.StudyInstanceUID == secret.uid(STUDY)
         assert str(found.PatientName) == found.PatientID == secret.name(STUDY)
     assert files["seg.dcm"].FrameOfReferenceUID == secret.uid(FRAME)
-    report = json.loads((out / "report.json").read_text())
+    report = json.loads((out / "report.json").read_text(encoding="utf-8"))
     assert report["input"]["series_uid"] == secret.uid(SERIES)
     assert report["clinical"]["fields"]["case_id"]["value"] == secret.name(STUDY)
 
 
 def test_dates_move_together_so_that_intervals_stay(cases: tuple[Path, Path]) -> None:
     _, out = cases
-    record = json.loads((out / "report.json").read_text())["clinical"]["fields"]
+    record = json.loads((out / "report.json").read_text(encoding="utf-8"))["clinical"]["fields"]
     scan, surgery = (date.fromisoformat(record[name]["value"]) for name in ("scan_date", "planned_surgery_date"))
     assert surgery - scan == timedelta(days=16)
     assert scan < date(2026, 3, 4)

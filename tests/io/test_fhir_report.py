@@ -36,12 +36,12 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def report(out: Path) -> dict[str, Any]:
-    return json.loads((out / "report.json").read_text())
+    return json.loads((out / "report.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
 def bundle(out: Path) -> dict[str, Any]:
-    return json.loads((out / FILE).read_text())
+    return json.loads((out / FILE).read_text(encoding="utf-8"))
 
 
 def observations(bundle: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -118,10 +118,14 @@ def test_the_same_report_gives_the_same_bundle_and_deciding_again_renews_it(out:
     copy = tmp_path / "out"
     shutil.copytree(out, copy)
     before = (copy / FILE).read_bytes()
-    assert json.loads(before) == diagnostic_report(json.loads((copy / "report.json").read_text()), has_pdf=True)
+    assert json.loads(before) == diagnostic_report(
+        json.loads((copy / "report.json").read_text(encoding="utf-8")), has_pdf=True
+    )
     (tmp_path / "other.yaml").write_text("case_id: case-8\n")
     assert run(["eligibility", str(copy), "--clinical", str(tmp_path / "other.yaml"), "--quiet"]) == 0
-    assert json.loads((copy / FILE).read_text())["entry"][0]["resource"]["subject"]["display"] == "case-8"
+    assert (
+        json.loads((copy / FILE).read_text(encoding="utf-8"))["entry"][0]["resource"]["subject"]["display"] == "case-8"
+    )
 
 
 def test_rendering_the_report_again_writes_the_bundle_again(out: Path, tmp_path: Path) -> None:
@@ -137,9 +141,9 @@ def test_deciding_again_changes_nothing_that_the_structured_report_says(out: Pat
     """So dicom/sr.dcm, which cannot be written without the scan, stays true when another record or protocol decides."""
     copy = tmp_path / "out"
     shutil.copytree(out, copy)
-    before = json.loads((copy / "report.json").read_text())
+    before = json.loads((copy / "report.json").read_text(encoding="utf-8"))
     (tmp_path / "other.yaml").write_text("case_id: case-9\nage_years: 90\nheight_cm: 170\nweight_kg: 70\n")
     assert run(["eligibility", str(copy), "--clinical", str(tmp_path / "other.yaml"), "--quiet"]) == 0
-    after = json.loads((copy / "report.json").read_text())
+    after = json.loads((copy / "report.json").read_text(encoding="utf-8"))
     assert after != before
     assert groups(after) == groups(before)

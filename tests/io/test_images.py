@@ -441,6 +441,7 @@ def _mha(path: Path, *lines: str) -> Path:
         (("ElementSpacing = 1 -2 3",), "voxel spacing"),
         (("ElementSpacing = 1 nan 3",), "voxel spacing"),
         (("ElementSpacing = 1 two 3",), "voxel spacing"),
+        (("ElementSpacing = 1 2 ²3",), "voxel spacing"),
         (("ElementSpacing = 1 2 3", "TransformMatrix = 1 0 0 0 1 0 0.1 0 0.99"), "not at right angles"),
     ],
 )
@@ -474,7 +475,7 @@ def test_a_metaimage_whose_rows_do_not_fit_its_dimensions_is_refused_before_itk_
     assert got in refused.value.got
 
 
-@pytest.mark.parametrize("target", ["../secret.raw", "/etc/hostname", "absent.raw"])
+@pytest.mark.parametrize("target", ["../secret.raw", "/etc/hostname", "absent.raw", "x" * 300])
 def test_a_header_cannot_name_a_file_elsewhere(tmp_path: Path, target: str) -> None:
     (tmp_path / "secret.raw").write_bytes(hu().tobytes(order="F"))
     folder = tmp_path / "case"

@@ -7,6 +7,7 @@ direction, and ignores units: all three are refused here.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import zlib
 from collections.abc import Mapping
@@ -28,6 +29,7 @@ _MATRICES = ("transformmatrix", "rotation", "orientation")
 """Fields of a MetaImage with a number per dimension, and with one per pair of them."""
 _SAID_ONCE = frozenset((*_ROWS, *_MATRICES, "ndims", "dimension", "sizes", "elementnumberofchannels"))
 _MOST_DIMENSIONS = 10
+_LONGEST_NAME = 255
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,8 @@ def _require_counts(path: Path, fields: Mapping[str, str]) -> None:
 
 def _require_stated_geometry(path: Path, fields: Mapping[str, str]) -> None:
     """Refuse what ITK would fill in or fold away without a word."""
-    sizes = tuple(int(s) for s in (fields.get("sizes") or fields.get("dimsize") or "").split() if s.isdigit())
+    told = (fields.get("sizes") or fields.get("dimsize") or "").split()
+    sizes = tuple(int(s) for s in told if s.isascii() and s.isdigit())
     if len(sizes) == 2 or (len(sizes) > 3 and sizes[-1] != 1 and "space" not in fields):
         require_three_axes(sizes, path.name)
     spacing = fields.get("elementspacing") or fields.get("elementsize") or fields.get("spacings")
@@ -215,10 +218,10 @@ def _require_whole_stream(path: Path, fields: Mapping[str, str]) -> None:
 def _beside(path: Path, data: str) -> Path:
     """The file of voxels that a header names: one plain name beside it, because headers come from strangers."""
     beside = path.parent / data
-    if Path(data).name != data or not beside.is_file():
+    if len(os.fsencode(data)) > _LONGEST_NAME or Path(data).name != data or not beside.is_file():
         raise UnreadableInput(
             f"the voxels of {path.name} are not beside it",
-            got=repr(data),
+            got=repr(data[:200]),
             wanted="one file in the same folder as the header",
             do="Copy both files, or export as .nrrd or .mha (one file).",
         )
