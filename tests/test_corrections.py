@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from liverplan.anatomy import Structure
-from liverplan.corrections import Edit, Editor, first_broken, log_lines, log_sha256, mask_sha256
+from liverplan.chain import first_broken, last_sha256
+from liverplan.corrections import Edit, Editor, log_lines, mask_sha256
 from liverplan.errors import InputError
 from liverplan.volume import Grid
 
@@ -187,7 +188,7 @@ def test_the_log_says_who_when_what_and_proves_itself():
     assert first_broken(log) is None
     assert first_broken([log[0].replace("Dr A", "Dr B"), log[1]]) == 2
     assert first_broken(log[1:]) == 1
-    assert log_sha256(log) != log_sha256(log[:1])
+    assert last_sha256(log) != last_sha256(log[:1])
 
 
 def test_an_edit_survives_json_and_what_is_none_is_refused():

@@ -20,10 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from liverplan import __version__
+from liverplan.chain import first_broken, last_sha256
 
 FILE = "audit.jsonl"
-FIRST = "0" * 64
-"""What stands for the line before the first."""
 PLANNED, DECIDED, RENDERED, OPENED, CORRECTED, SENT = "planned", "decided", "rendered", "opened", "corrected", "sent"
 
 
@@ -37,7 +36,7 @@ class Trail:
     @property
     def last_sha256(self) -> str:
         """The hash that covers every line."""
-        return _hash(self.lines[-1]) if self.lines else FIRST
+        return last_sha256(self.lines)
 
     def events(self) -> Iterator[dict[str, Any]]:
         """What the lines say; a damaged one says nothing."""
@@ -79,7 +78,7 @@ def append(path: Path, action: str, **details: str | int) -> None:
                 **details,
                 "software": f"liverplan {__version__}",
                 "report_sha256": hashlib.sha256(report.read_bytes()).hexdigest() if report.is_file() else None,
-                "previous_sha256": _hash(lines[-1]) if lines else FIRST,
+                "previous_sha256": last_sha256(lines),
             },
             ensure_ascii=False,
         )
@@ -94,20 +93,7 @@ def read(case: Path) -> Trail:
     """The case's log; empty where there is none."""
     path = Path(case) / FILE
     lines = tuple(path.read_text(encoding="utf-8", errors="replace").splitlines()) if path.is_file() else ()
-    return Trail(lines, _first_broken(lines))
-
-
-def _first_broken(lines: tuple[str, ...]) -> int | None:
-    previous = FIRST
-    for number, line in enumerate(lines, start=1):
-        try:
-            told = json.loads(line)
-        except ValueError:
-            return number
-        if not isinstance(told, dict) or told.get("previous_sha256") != previous or told.get("number") != number:
-            return number
-        previous = _hash(line)
-    return None
+    return Trail(lines, first_broken(lines))
 
 
 def _unfinished(file: Any) -> bool:
@@ -137,7 +123,3 @@ def _who() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return str(os.getuid()) if hasattr(os, "getuid") else "unknown"
-
-
-def _hash(line: str) -> str:
-    return hashlib.sha256(line.encode("utf-8")).hexdigest()

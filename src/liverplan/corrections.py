@@ -19,6 +19,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from liverplan.anatomy import Structure
+from liverplan.chain import last_sha256, line_sha256
 from liverplan.errors import InputError
 from liverplan.volume import BoolArray, FloatArray, Grid, bounding_box
 
@@ -52,8 +53,6 @@ BRUSH_MM = (0.5, 40.0)
 _MOST_LESIONS = 255
 """A byte per voxel."""
 _TOUCHING = np.ones((3, 3, 3), dtype=np.bool_)
-FIRST = "0" * 64
-"""What the first line of a log holds for the hash of the line before it."""
 
 
 @dataclass(frozen=True)
@@ -329,7 +328,7 @@ def log_lines(editor: Editor, edits: Iterable[Edit], log: Sequence[str] = ()) ->
     A line: the edit, the number of voxels changed, each changed mask's sha256 before and after, and the sha256 of the
     line before it. Raises InputError where an edit cannot be done.
     """
-    previous = _hash(log[-1]) if log else FIRST
+    previous = last_sha256(log)
     hashes: dict[Structure, str] = {}
     for number, edit in enumerate(edits, start=len(log) + 1):
         touched = {patch.structure for patch in changes(editor.masks, editor.grid, edit) if len(patch)}
@@ -348,7 +347,7 @@ def log_lines(editor: Editor, edits: Iterable[Edit], log: Sequence[str] = ()) ->
             ensure_ascii=False,
             allow_nan=False,
         )
-        previous = _hash(line)
+        previous = line_sha256(line)
         yield line
 
 
@@ -358,33 +357,7 @@ def mask_sha256(mask: Mask | None, grid: Grid) -> str:
     return hashlib.sha256(whole.tobytes()).hexdigest()
 
 
-def first_broken(log: Sequence[str]) -> int | None:
-    """The first line (from 1) that does not follow the one before it; None when all do.
-
-    The last line is covered by the hash that report.json holds (`segmentation.corrections.log_sha256`).
-    """
-    previous = FIRST
-    for number, line in enumerate(log, start=1):
-        try:
-            told = json.loads(line)
-        except ValueError:
-            return number
-        if not isinstance(told, dict) or told.get("previous_sha256") != previous or told.get("number") != number:
-            return number
-        previous = _hash(line)
-    return None
-
-
-def log_sha256(log: Sequence[str]) -> str:
-    """The hash of the last line, which holds those of all before it."""
-    return _hash(log[-1]) if log else FIRST
-
-
 # ---- small things -----------------------------------------------------------------------------------------------
-
-
-def _hash(line: str) -> str:
-    return hashlib.sha256(line.encode("utf-8")).hexdigest()
 
 
 def _patch(structure: Structure, where: Where, before: Mask, after: npt.NDArray[Any]) -> Patch:

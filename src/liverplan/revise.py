@@ -23,7 +23,8 @@ from typing import Any
 
 from liverplan import audit
 from liverplan.case import Corrected, Settings, plan_case
-from liverplan.corrections import Edit, Editor, first_broken, log_lines, log_sha256
+from liverplan.chain import first_broken, last_sha256
+from liverplan.corrections import Edit, Editor, log_lines
 from liverplan.errors import LiverplanError, OutputError, UnreadableInput
 from liverplan.io.folder import MARKER, output_folder, write_json_atomic, write_text_atomic
 from liverplan.io.images import read_file
@@ -166,7 +167,7 @@ def _origin(report: Mapping[str, Any], log: Sequence[str]) -> Corrected:
         "last_utc": lines[-1]["utc"],
         "structures": sorted({name for line in lines for name in line["masks"]}),
         "log": LOG,
-        "log_sha256": log_sha256(log),
+        "log_sha256": last_sha256(log),
     }
     return Corrected(stated["origin"], stated["model"], corrections)
 

@@ -20,7 +20,7 @@ from test_viewer_server import live, on_page
 import simple_case
 from conftest import LESIONS, Served, serving
 from liverplan.case import Settings, plan_case
-from liverplan.corrections import first_broken
+from liverplan.chain import first_broken
 from liverplan.io.writing import write_segmentation, write_volume
 from liverplan.viewer.cutting import Pose, measure_plane
 from liverplan.viewer.margins import rebuild
