@@ -14,6 +14,7 @@ from dicom_series import AXIAL
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import dcmread
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 
 from liverplan.anatomy import Structure
@@ -474,3 +475,20 @@ def test_highdicom_reads_the_label_map_as_we_do(tmp_path: Path) -> None:
     uids = [h.SOPInstanceUID for h in made.source.headers]
     pixels = seg.get_pixels_by_source_instance(uids, combine_segments=True, assert_missing_frames_are_empty=True)
     assert np.array_equal(pixels.transpose(2, 1, 0), painted(masks)[0])
+
+
+@pytest.mark.parametrize("keyword", ["SegmentNumber", "ReferencedSegmentNumber", "ImagePositionPatient"])
+def test_a_damaged_value_is_refused_wherever_it_stands(tmp_path: Path, keyword: str) -> None:
+    made = scan(tmp_path / "scan")
+    write_seg(tmp_path / "seg.dcm", random_masks(made.grid), made.source)
+    seg = dcmread(tmp_path / "seg.dcm")
+    frame = seg.PerFrameFunctionalGroupsSequence[3]
+    holder = {
+        "SegmentNumber": seg.SegmentSequence[1],
+        "ReferencedSegmentNumber": frame.SegmentIdentificationSequence[0],
+        "ImagePositionPatient": frame.PlanePositionSequence[0],
+    }[keyword]
+    holder.add(DataElement(holder[keyword].tag, "LO", "Liver"))
+    seg.save_as(tmp_path / "broken.dcm", implicit_vr=False, little_endian=True)
+    with pytest.raises(UnreadableInput, match="cannot be read as a DICOM segmentation"):
+        list(read_dicom_seg(tmp_path / "broken.dcm", made.grid))

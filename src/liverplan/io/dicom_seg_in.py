@@ -8,6 +8,7 @@ of reference: the same numbers would be another place in the patient.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,24 +68,37 @@ def read_dicom_seg(path: Path, grid: Grid) -> Iterator[Segment]:
     frame of reference, voxels that are not the image's).
     """
     seg = _read(path)
-    _require_same_frame_of_reference(seg, grid, path.name)
-    try:
+    with _readable(path):
+        _require_same_frame_of_reference(seg, grid, path.name)
         places = [_place(n, seg, grid, path.name) for n in range(_n_frames(seg))]
         frame, segment_of = _frames(seg, path.name)
-    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
-        raise _unreadable(path, f"an incomplete header ({error})"[:200]) from error
-    for description in seg.SegmentSequence:
-        number = int(description.SegmentNumber)
+        described = [_described(description) for description in seg.SegmentSequence]
+    for number, name, structure, value in described:
         if number == 0:  # the background of a label map
             continue
-        name = str(description.get("SegmentLabel") or f"segment {number}")
-        structure, value = _meaning(description, name)
         mask = np.zeros(grid.shape, dtype=np.bool_, order="F")
         if structure is not None:
-            for n, place in enumerate(places):
-                if segment_of is None or segment_of[n] == number:
-                    _put(frame(n, number), place, mask, path.name)
+            with _readable(path):
+                for n, place in enumerate(places):
+                    if segment_of is None or segment_of[n] == number:
+                        _put(frame(n, number), place, mask, path.name)
         yield Segment(name, structure, value, mask)
+
+
+def _described(description: Any) -> tuple[int, str, Structure | None, int | None]:
+    """A segment's number, name, structure and number among its kind."""
+    number = int(description.SegmentNumber)
+    name = str(description.get("SegmentLabel") or f"segment {number}")
+    return number, name, *_meaning(description, name)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn what pydicom says of damaged values, which it reads when they are asked for, into UnreadableInput."""
+    try:
+        yield
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError, NotImplementedError) as error:
+        raise _unreadable(path, f"an incomplete header ({error})"[:200]) from error
 
 
 def _is_seg_file(path: Path) -> bool:
