@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import example_case
+import pytest
 
+from liverplan.errors import UnreadableInput
 from liverplan.report.tables import write_tables
 
 
@@ -96,3 +98,12 @@ def test_every_part_of_a_criterion_has_a_row(tmp_path: Path) -> None:
         ("I7", "I7c", "met"),
     ]
     assert (rows[1]["value"], rows[2]["outranked"]) == ("3.2", "lesions.count 13.0")
+
+
+@pytest.mark.parametrize("key", ["capsule_distance_mm", "vessels", "wide_margin"])
+def test_a_lesion_that_lacks_something_is_refused_and_no_table_is_written(tmp_path: Path, key: str) -> None:
+    report = example_case.report()
+    del report["lesions"][0][key]
+    with pytest.raises(UnreadableInput, match="not a report of liverplan"):
+        write_tables(tmp_path, report)
+    assert not list(tmp_path.rglob("*.csv"))

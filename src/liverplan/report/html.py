@@ -20,7 +20,7 @@ from liverplan.report.clinical import clinical_view
 from liverplan.report.curve import curve_svg
 from liverplan.report.figures import CUT_RGB, FOLDER, SHELL_RGB, SPECIMEN_RGB, WITNESS_RGB, Figure, read_index
 from liverplan.report.interactive import MOST_BYTES, interactive, read_data
-from liverplan.report.load import refused
+from liverplan.report.load import whole
 from liverplan.report.methods import facts, methods, read_run
 
 FILE = "report.html"
@@ -43,10 +43,8 @@ def write_html(out_dir: Path, report: Mapping[str, Any]) -> Path:
     figures = read_index(out_dir)
     images = {figure.file: (out_dir / FOLDER / figure.file).read_bytes() for figure in figures}
     path = out_dir / FILE
-    try:
+    with whole(out_dir, jinja2.UndefinedError):
         page = render_html(report, figures, images, read_run(out_dir), read_data(out_dir))
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, jinja2.UndefinedError) as error:
-        raise refused(out_dir / "report.json", f"{type(error).__name__}: {error}") from error
     # Half a letter, which JSON allows, is no text.
     write_text_atomic(path, page.encode("utf-8", "replace").decode("utf-8"))
     return path

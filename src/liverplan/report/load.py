@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,16 @@ def load_report(out_dir: Path) -> dict[str, Any]:
     if missing:
         raise refused(path, f"no {', '.join(missing)}")
     return report
+
+
+@contextmanager
+def whole(out_dir: Path, *more: type[Exception]) -> Iterator[None]:
+    """Turn what a report with something missing or odd in it leads to into UnreadableInput. more: further errors."""
+    damaged: tuple[type[Exception], ...] = (KeyError, TypeError, ValueError, IndexError, AttributeError, *more)
+    try:
+        yield
+    except damaged as error:
+        raise refused(Path(out_dir) / FILE, f"{type(error).__name__}: {error}") from error
 
 
 def refused(path: Path, got: str) -> UnreadableInput:

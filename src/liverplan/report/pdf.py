@@ -21,7 +21,7 @@ from liverplan.io.folder import write_bytes_atomic
 from liverplan.report.figures import Figure, read_index
 from liverplan.report.fonts import BOLD, SANS, clean
 from liverplan.report.html import palette
-from liverplan.report.load import refused
+from liverplan.report.load import whole
 from liverplan.report.methods import read_run
 from liverplan.report.pdf_body import body
 from liverplan.report.pdf_front import front_page
@@ -57,10 +57,8 @@ def write_pdf(out_dir: Path, report: Mapping[str, Any]) -> Path:
     """
     out_dir = Path(out_dir)
     path = out_dir / FILE
-    try:
+    with whole(out_dir):
         content = render_pdf(report, read_run(out_dir), read_index(out_dir), out_dir)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise refused(out_dir / "report.json", f"{type(error).__name__}: {error}") from error
     write_bytes_atomic(path, content)
     return path
 

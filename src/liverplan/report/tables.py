@@ -13,6 +13,7 @@ from typing import Any
 
 from liverplan.io.folder import write_text_atomic, writing
 from liverplan.report.criteria import parts_of
+from liverplan.report.load import whole
 
 FOLDER = "tables"
 _ENDS = [f"{end}_{axis}_lps_mm" for end in ("lesion", "vessel") for axis in "xyz"]
@@ -32,12 +33,23 @@ _LESION_COLUMNS = [
 def write_tables(out_dir: Path, report: Mapping[str, Any]) -> list[Path]:
     """Write lesions, clearances, margin_curve, eligibility with its parts, structures, quality, resections.
 
-    Raises OutputError, ResourceError.
+    Raises UnreadableInput when the report lacks what schema 1 asks for, OutputError, ResourceError.
     """
     folder = Path(out_dir) / FOLDER
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    tables = {
+    with whole(out_dir):
+        tables = {name: _csv(columns, rows) for name, (columns, rows) in _tables(report).items()}
+    paths = []
+    for name, text in tables.items():
+        paths.append(folder / f"{name}.csv")
+        write_text_atomic(paths[-1], text)
+    return paths
+
+
+def _tables(report: Mapping[str, Any]) -> dict[str, tuple[list[str], list[list[Any]]]]:
+    """Columns and rows by name."""
+    return {
         "lesions": (_LESION_COLUMNS, [_lesion(lesion) for lesion in report["lesions"]]),
         "clearances": (
             _CLEARANCE_COLUMNS,
@@ -52,11 +64,6 @@ def write_tables(out_dir: Path, report: Mapping[str, Any]) -> list[Path]:
         "divided_vessels": _divided_vessels(report["resections"]),
         "vessel_choices": _vessel_choices(report["lesions"]),
     }
-    paths = []
-    for name, (columns, rows) in tables.items():
-        paths.append(folder / f"{name}.csv")
-        write_text_atomic(paths[-1], _csv(columns, rows))
-    return paths
 
 
 def _csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
