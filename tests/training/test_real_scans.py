@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from liverplan.training import losses
 from liverplan.training.bank import HELD_OUT
-from liverplan.training.real import cut_real_patch, read_real_scans, read_validation
+from liverplan.training.real import cut_real_patch, read_real_scans, read_validation, read_whole_scan
 from liverplan.training.synthesis import SEGMENT_CLASSES, Recipe
 
 
@@ -28,3 +29,11 @@ def test_only_licensed_scans_are_trained_on_and_the_validation_scan_is_not_among
 def test_the_validation_scan_keeps_its_volume_when_resampled(shared_data: Path) -> None:
     _, liver = read_validation(shared_data, 3.0)
     assert abs(liver.sum() * 0.027 - 1365.5) < 25
+
+
+@pytest.mark.shared
+def test_learnt_from_the_whole_scan_says_where_liver_is_and_not_what_lies_in_it(shared_data: Path) -> None:
+    scan = read_whole_scan(shared_data, "segment", 3.0)
+    assert set(np.unique(scan.codes)) == {losses.NOT_LIVER, losses.LIVER_OR_INSIDE}
+    assert abs((scan.codes == losses.LIVER_OR_INSIDE).sum() * 0.027 - 1365.5) < 25
+    assert set(np.unique(read_whole_scan(shared_data, "locate", 3.0).codes)) == {0, 1}

@@ -22,6 +22,9 @@ _ALLOWED = {
     NOT_LIVER_NOT_CAVA: (0, 3, 4),
     EITHER_VEIN: (3, 4),
 }
+_VEINS = (3, 4)
+_SKELETON_STEPS = 4
+"""Erosions until a tube is a line: half the width, in voxels, of a portal trunk at 1.5 mm."""
 
 
 def allowed_classes(n_classes: int) -> torch.Tensor:
@@ -35,10 +38,16 @@ def allowed_classes(n_classes: int) -> torch.Tensor:
 
 
 class LabelSetDiceCE(torch.nn.Module):
-    """Cross entropy over allowed classes plus soft Dice of the foreground over the exactly labelled voxels."""
+    """Cross entropy over allowed classes plus soft Dice of the foreground over the exactly labelled voxels.
 
-    def __init__(self, n_classes: int, class_weights: tuple[float, ...] | None = None) -> None:
+    centreline_weight: of `centreline_loss` over both vein systems, which is added when positive.
+    """
+
+    def __init__(
+        self, n_classes: int, class_weights: tuple[float, ...] | None = None, centreline_weight: float = 0.0
+    ) -> None:
         super().__init__()
+        self.centreline_weight = centreline_weight if n_classes > 4 else 0.0
         allowed = allowed_classes(n_classes)
         weights = torch.ones(len(allowed))
         weights[:n_classes] = torch.tensor(class_weights or (1.0,) * n_classes)
@@ -51,7 +60,10 @@ class LabelSetDiceCE(torch.nn.Module):
     def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """logits (B, C, i, j, k); target (B, i, j, k) int64 codes."""
         probabilities = torch.softmax(logits, dim=1)
-        return self._cross_entropy(probabilities, target) + self._dice(probabilities, target)
+        loss = self._cross_entropy(probabilities, target) + self._dice(probabilities, target)
+        if self.centreline_weight > 0:
+            loss = loss + self.centreline_weight * self._centreline(probabilities, target)
+        return loss
 
     def _cross_entropy(self, probabilities: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         allowed = self.allowed[target].movedim(-1, 1)  # type: ignore[index]
@@ -69,3 +81,25 @@ class LabelSetDiceCE(torch.nn.Module):
         present[0] = False
         loss = 1.0 - (2 * both + 1.0) / (size + 1.0)
         return loss[present].mean() if bool(present.any()) else probabilities.sum() * 0.0
+
+    def _centreline(self, probabilities: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Of both vein systems as one, where vein or not is known: which is which, the other terms say."""
+        truth = torch.isin(target, torch.tensor((*_VEINS, EITHER_VEIN), device=target.device))
+        known = (target < self.n_classes) | truth
+        guess = probabilities[:, list(_VEINS)].sum(1) * known
+        return centreline_loss(guess[:, None], truth[:, None].float())
+
+
+def centreline_loss(guess: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """1 - clDice of soft skeletons (Shit et al., CVPR 2021), 0 without any truth; both (B, 1, i, j, k) in 0 to 1."""
+    from monai.losses.cldice import soft_skel
+
+    if not bool(truth.any()):
+        return guess.sum() * 0.0
+    with torch.no_grad():
+        course = soft_skel(truth, _SKELETON_STEPS)
+    own = soft_skel(guess, _SKELETON_STEPS)
+    precise = ((own * truth).sum() + 1e-3) / (own.sum() + 1e-3)
+    sensitive = ((course * guess).sum() + 1e-3) / (course.sum() + 1e-3)
+    loss: torch.Tensor = 1.0 - 2.0 * precise * sensitive / (precise + sensitive)
+    return loss

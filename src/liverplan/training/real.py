@@ -1,7 +1,7 @@
 """Real scans with licences that allow training, and patches cut from them.
 
-Their labels name fewer structures than the network has; the target codes of `losses` say what is known. lits0 is not
-here: it validates.
+Their labels name fewer structures than the network has; the target codes of `losses` say what is known. lits0, the
+one whole liver in the portal phase, either validates or is learnt from.
 """
 
 from __future__ import annotations
@@ -105,7 +105,19 @@ def _relit(image: FloatVolume, rng: np.random.Generator) -> FloatVolume:
 
 def read_validation(data: Path, spacing_mm: float) -> tuple[FloatVolume, npt.NDArray[np.bool_]]:
     """lits0 at `spacing_mm`: HU and the whole liver."""
+    scan = _lits0(data, 0, 1, spacing_mm)
+    return scan.hounsfield, scan.codes > 0
+
+
+def read_whole_scan(data: Path, stage: str, spacing_mm: float) -> RealScan:
+    """lits0 to learn from: its liver, not what lies in it."""
+    if stage == "locate":
+        return _lits0(data, 0, 1, spacing_mm)
+    return _lits0(data, losses.NOT_LIVER, losses.LIVER_OR_INSIDE, spacing_mm)
+
+
+def _lits0(data: Path, outside: int, liver: int, spacing_mm: float) -> RealScan:
     image, spacing = read_canonical(data / "lits0/ct.nii.gz")
     couinaud, _ = read_canonical(data / "lits0/couinaud.nii.gz")
-    scan = resampled("lits0", image.astype(np.float32), np.asarray(couinaud > 0, dtype=np.uint8), spacing, spacing_mm)
-    return scan.hounsfield, scan.codes > 0
+    codes = np.where(couinaud > 0, np.uint8(liver), np.uint8(outside))
+    return resampled("lits0", image.astype(np.float32), codes, spacing, spacing_mm)

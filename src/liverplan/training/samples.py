@@ -16,11 +16,13 @@ import numpy as np
 from liverplan.errors import InputError
 from liverplan.training.config import TrainingConfig
 from liverplan.training.phantoms import read_phantoms
-from liverplan.training.real import RealScan, cut_real_patch, read_real_scans
+from liverplan.training.real import RealScan, cut_real_patch, read_real_scans, read_whole_scan
 from liverplan.training.synthesis import LOCATE_CLASSES, SEGMENT_CLASSES, Patch, Recipe, draw_patch
 
 FOLDERS = {"locate": ("locate",), "segment": ("vessels", "real_veins")}
 """Folders of the label bank that each stage learns from."""
+_WHOLE_COUNTS = 4
+"""How often the whole scan is drawn for each time that a slab or a crop is."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,8 @@ def _scans(config: TrainingConfig, bank: Path, data: Path) -> list[RealScan]:
     if config.modality != "CT":
         return []
     phantoms = read_phantoms(bank, config.spacing_mm) if config.stage == "segment" else []
-    return read_real_scans(data, config.stage, config.spacing_mm) + phantoms
+    whole = [read_whole_scan(data, config.stage, config.spacing_mm)] * _WHOLE_COUNTS if config.whole_scan else []
+    return read_real_scans(data, config.stage, config.spacing_mm) + phantoms + whole
 
 
 def drawn_ahead(source: SampleSource, first: int, ahead: int = 6) -> Generator[Patch]:

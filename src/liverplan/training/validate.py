@@ -23,7 +23,8 @@ _SYNTHETIC = 12
 def validator(config: TrainingConfig, source: SampleSource, data: Path) -> Validate:
     """A function of the network: Dice of the real liver and per class on synthetic patches, and a score.
 
-    No MR may choose weights here: for MR the real CT is shown as if it were one.
+    No MR may choose weights here: for MR the real CT is shown as if it were one. A real scan that is learnt from is
+    shown and does not count.
     """
     image, liver = read_validation(data, config.spacing_mm)
     if config.stage == "segment":
@@ -31,7 +32,9 @@ def validator(config: TrainingConfig, source: SampleSource, data: Path) -> Valid
         box = bounding_box(liver, (margin, margin, margin))
         image, liver = image[box], liver[box]
     shown = scaled(image) if config.modality == "CT" else scaled_signal(np.maximum(image - HU_WINDOW[0], 0.0))
-    drawn = config.stage == "segment" or config.modality == "MR"  # one scan shown as an MR is one contrast of many
+    drawn = (
+        config.stage == "segment" or config.modality == "MR" or config.whole_scan
+    )  # one scan shown as an MR is one contrast of many
     held = [source.draw(10**9 + n) for n in range(_SYNTHETIC)] if drawn else []
 
     def validate(network: torch.nn.Module) -> dict[str, float]:
@@ -42,7 +45,8 @@ def validator(config: TrainingConfig, source: SampleSource, data: Path) -> Valid
             scores[f"lits0_ml_{code}"] = float((guess == code).sum() * config.spacing_mm**3 / 1000)
         synthetic = _synthetic(network, held, config)
         means = list(synthetic.values())
-        return {**scores, **synthetic, "score": scores["lits0_liver"] + (float(np.mean(means)) if means else 0.0)}
+        real = 0.0 if config.whole_scan else scores["lits0_liver"]
+        return {**scores, **synthetic, "score": real + (float(np.mean(means)) if means else 0.0)}
 
     return validate
 
