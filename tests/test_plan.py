@@ -13,10 +13,12 @@ from liverplan.margin import UpperBound
 from liverplan.plan import Wishes, plan
 from liverplan.protocol import load_protocol
 from liverplan.quantity import Distance, Unknown
-from liverplan.record import to_record
+from liverplan.record import stated_confidence, to_record
 from liverplan.resection.given import GivenResection
-from liverplan.volume import Grid, Segmentation, Volume
+from liverplan.volume import Confidence, Grid, Segmentation, Volume
 from simple_case import CAVA, HEPATIC, PORTAL, Ball, clearance_mm
+
+MODEL = {"name": "m", "sha256": "0" * 64}
 
 TUBES = {Structure.PORTAL_VEIN: PORTAL, Structure.HEPATIC_VEINS: HEPATIC, Structure.VENA_CAVA: CAVA}
 LESIONS = (Ball((-22.0, 4.0, 36.0), 7.0), Ball((12.0, 3.0, -30.0), 6.0))
@@ -162,11 +164,38 @@ def test_a_missing_vein_leaves_the_geometric_curve_and_takes_the_functional_one(
 
 def test_masks_of_a_model_decide_nothing():
     image, drawn = case()
-    unread = Segmentation(drawn.grid, drawn.masks, "model", {"name": "m", "sha256": "0" * 64})
+    unread = Segmentation(drawn.grid, drawn.masks, "model", MODEL)
     record = to_record(plan(image, unread, load_protocol()))
     assert record["case"]["wide_margin"] == "undetermined"
     assert {c["outcome"] for c in record["eligibility"]["criteria"]} == {"undetermined"}
     assert record["lesions"][0]["vessels"][0]["clearance_mm"]["value"] is not None, "the numbers are still shown"
+
+
+def test_a_model_that_doubts_its_boundaries_widens_the_intervals_and_one_that_does_not_narrows_none():
+    image, drawn = case()
+
+    def half_width_mm(**stated_mm):
+        said = {Structure[name]: Confidence(0.9, mm) for name, mm in stated_mm.items()}
+        masks = Segmentation(drawn.grid, drawn.masks, "model", MODEL, confidence=said)
+        distance = to_record(plan(image, masks, load_protocol()))["lesions"][0]["vessels"][0]["clearance_mm"]
+        return (distance["high"] - distance["low"]) / 2
+
+    plain = half_width_mm()
+    assert half_width_mm(LESIONS=0.5, PORTAL_VEIN=0.5) == pytest.approx(plain)
+    # Lesion and vessel contribute 3 mm each; here the lesion contributes 8.
+    assert half_width_mm(LESIONS=8.0) ** 2 - plain**2 == pytest.approx(8.0**2 - 3.0**2, abs=0.05)
+    assert half_width_mm(PORTAL_VEIN=8.0) ** 2 - plain**2 == pytest.approx(8.0**2 - 3.0**2, abs=0.05)
+
+
+def test_what_a_model_said_of_its_masks_is_in_the_record_and_read_from_it_again():
+    image, drawn = case()
+    said = {Structure.LIVER: Confidence(0.96, 1.5), Structure.LESIONS: Confidence(0.5, 4.0)}
+    masks = Segmentation(drawn.grid, drawn.masks, "model", MODEL, confidence=said)
+    record = to_record(plan(image, masks, load_protocol()))
+    assert stated_confidence(record) == said
+    assert "confidence" not in record["segmentation"]["structures"]["portal_vein"]
+    checks = {c["check"]: c["status"] for c in record["quality"]}
+    assert (checks["confidence_liver"], checks["confidence_lesions"]) == ("ok", "warning")
 
 
 def test_a_liver_cut_off_by_the_scan_has_no_remnant():

@@ -59,6 +59,8 @@ def test_a_removed_lesion_is_gone_from_the_report_and_the_first_masks_are_kept(h
     """A model's masks stay the model's: the report says which model, and that they were corrected, by whom."""
     report = load_report(home / "out")
     report["segmentation"] |= {"origin": "model", "model": MODEL}
+    doubt = {"expected_dice": 0.6, "boundary_mm": 5.0}
+    report["segmentation"]["structures"]["lesions"]["confidence"] = doubt
     (home / "out" / "report.json").write_text(json.dumps(report))
     first = files(home / "out" / "segmentation")
 
@@ -69,6 +71,9 @@ def test_a_removed_lesion_is_gone_from_the_report_and_the_first_masks_are_kept(h
     assert [lesion["id"] for lesion in after["lesions"]] == [1]
     assert after["segmentation"]["model"] == MODEL
     assert after["segmentation"]["origin"] == "model"
+    assert after["segmentation"]["structures"]["lesions"]["confidence"] == doubt, (
+        "touching one lesion makes no mask surer"
+    )
     corrections = after["segmentation"]["corrections"]
     assert (corrections["n_edits"], corrections["by"], corrections["structures"]) == (1, ["Dr A"], ["lesions"])
     log = (home / "out" / LOG).read_text(encoding="utf-8").splitlines()

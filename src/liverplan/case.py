@@ -46,7 +46,7 @@ from liverplan.record import to_record
 from liverplan.report.figures import CUT_RGB, SHELL_RGB
 from liverplan.resection.measure import MeasuredResection
 from liverplan.surface import pooled_surface
-from liverplan.volume import Segmentation, Volume
+from liverplan.volume import Confidence, Segmentation, Volume
 
 LIVER_MESH_MM = 1.5
 _Shown: TypeAlias = tuple[str, Mesh, tuple[int, int, int], float]
@@ -68,11 +68,15 @@ _RECORDED_PACKAGES = (
 
 @dataclass(frozen=True)
 class Corrected:
-    """Who made the masks at first ("given" or "model"), which model, and how they were corrected since (None: not)."""
+    """Who made the masks at first ("given" or "model"), which model, and how they were corrected since (None: not).
+
+    confidence: the model's, of the masks as it made them; a boundary is not held for surer because it was touched.
+    """
 
     origin: str
     model: Mapping[str, str] | None
     corrections: Mapping[str, Any] | None
+    confidence: Mapping[Structure, Confidence] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -197,7 +201,7 @@ def _segmentation(settings: Settings, volume: Volume, ahead: ReadAhead | None, p
         progress(0.0, "reading the masks")
         masks = read_segmentation(settings.segmentation, volume.grid, ahead or read_file)
         was = settings.corrected
-        return masks if was is None else replace(masks, origin=was.origin, model=was.model)
+        return masks if was is None else replace(masks, origin=was.origin, model=was.model, confidence=was.confidence)
     from liverplan.segmentation import segment
 
     progress(0.0, "segmenting")

@@ -64,8 +64,8 @@ from liverplan.volume import Grid, Reorientation, Segmentation, Volume, bounding
 CURVE_MM = tuple(float(m) for m in range(31))
 """Margins at which the report tabulates the liver."""
 MODEL_BOUNDARY = BoundaryError(lesion_mm=3.0, vessel_mm=3.0, liver_mm=3.0)
-"""Boundary error of a model's masks until a model states its own. It does not cover what a model missed altogether:
-verdicts on unread masks are undetermined whatever the interval says."""
+"""Least boundary error of a model's masks; a model that states a larger one is believed. Neither covers what a model
+missed altogether: verdicts on unread masks are undetermined whatever the interval says."""
 CUT_OFF = "the liver is cut off at the edge of the scan, so that its remnant is unknown"
 _CONTEXT_MM = 12.0
 
@@ -264,7 +264,7 @@ def prepare(
     """
     lesion_mask = masks.masks.get(Structure.LESIONS, np.zeros(masks.grid.shape, dtype=np.uint8))
     whole_map = find_lesions(lesion_mask, masks.grid)
-    error = MODEL_BOUNDARY if masks.origin == "model" else BoundaryError()
+    error = _boundary_error(masks)
     box = _box_of(masks, whole_map)
     with ThreadPoolExecutor(max_workers=2) as pool:
         # Tracing and nearest neighbours wait for each other's processors only.
@@ -396,8 +396,24 @@ def _box_of(masks: Segmentation, lesion_map: LesionMap) -> Box:
 
 def _cropped(masks: Segmentation, lesion_map: LesionMap, box: Box) -> tuple[Segmentation, LesionMap]:
     parts = {s: m[box] for s, m in masks.masks.items()}
-    cut = Segmentation(masks.grid.cropped(box), parts, masks.origin, masks.model, masks.notes)
+    cut = replace(masks, grid=masks.grid.cropped(box), masks=parts)
     return cut, LesionMap(lesion_map.labels[box], lesion_map.lesions, lesion_map.strays)
+
+
+def _boundary_error(masks: Segmentation) -> BoundaryError:
+    """A reader's, or the larger of what models do at best and what this one states of each kind of structure."""
+    if masks.origin != "model":
+        return BoundaryError()
+
+    def stated_mm(*structures: Structure) -> float:
+        return max((masks.confidence[s].boundary_mm for s in structures if s in masks.confidence), default=0.0)
+
+    veins = (Structure.PORTAL_VEIN, Structure.HEPATIC_VEINS, Structure.VENA_CAVA)
+    return BoundaryError(
+        max(MODEL_BOUNDARY.lesion_mm, stated_mm(Structure.LESIONS)),
+        max(MODEL_BOUNDARY.vessel_mm, stated_mm(*veins)),
+        max(MODEL_BOUNDARY.liver_mm, stated_mm(Structure.LIVER)),
+    )
 
 
 def _on_workspace(given: GivenResection, grid: Grid, box: Box) -> GivenResection:
@@ -446,8 +462,7 @@ def _with_ids(segmentation: Segmentation, canonical_labels: LabelArray) -> Segme
     if canonical_labels.dtype != np.uint8:
         canonical_labels = np.minimum(canonical_labels, 255).astype(np.uint8)
     labels = Reorientation.to_lps(segmentation.grid).undo(canonical_labels)
-    masks = {**segmentation.masks, Structure.LESIONS: labels}
-    return Segmentation(segmentation.grid, masks, segmentation.origin, segmentation.model, segmentation.notes)
+    return replace(segmentation, masks={**segmentation.masks, Structure.LESIONS: labels})
 
 
 def _liver_ml(liver_ml: float, capsule: Surface, error: BoundaryError) -> Quantity:

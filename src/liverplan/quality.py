@@ -13,7 +13,7 @@ import numpy as np
 from liverplan.anatomy import Structure
 from liverplan.lesions import LesionMap
 from liverplan.vessels import VesselTree
-from liverplan.volume import BoolArray, Segmentation, Volume, bounding_box
+from liverplan.volume import BoolArray, Confidence, Segmentation, Volume, bounding_box
 
 SLICE_OK_MM = 1.5
 SLICE_WARNING_MM = 2.5
@@ -24,6 +24,8 @@ CUT_OFF_MM2 = 100.0
 """Area of liver on an outermost slice from which the scan counts as cut off."""
 ENHANCEMENT_HU = 20.0
 """Least contrast between a vein and the liver in CT for the vein's mask to be believed."""
+LEAST_EXPECTED_DICE = 0.7
+"""Below this overlap with the truth a structure counts as doubtful: two readers of a lesion or a vein agree better."""
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,7 @@ def _structure_checks(segmentation: Segmentation) -> list[Check]:
         if not segmentation.has(structure):
             message = f"{structure.title} not segmented: what depends on it is undetermined."
             checks.append(Check(f"structure_{structure.value}", "warning", False, message))
+    checks += [_confidence_check(structure, said) for structure, said in segmentation.confidence.items()]
     if segmentation.origin == "model":
         message = (
             "The masks were made by a model and not read by a person: every verdict on them is undetermined until a "
@@ -166,6 +169,18 @@ def _structure_checks(segmentation: Segmentation) -> list[Check]:
         )
         checks.append(Check("masks_read_by_person", "warning", False, message))
     return checks
+
+
+def _confidence_check(structure: Structure, said: Confidence) -> Check:
+    """Whether a model trusts its own mask."""
+    name, share = f"confidence_{structure.value}", f"{100 * said.expected_dice:.0f} %"
+    if said.expected_dice >= LEAST_EXPECTED_DICE:
+        return Check(name, "ok", said.expected_dice, f"{structure.title}: the model expects {share} overlap.")
+    message = (
+        f"{structure.title}: the model expects only {share} overlap with the truth (below "
+        f"{100 * LEAST_EXPECTED_DICE:.0f} %); look for what it missed and what it took in."
+    )
+    return Check(name, "warning", said.expected_dice, message)
 
 
 def _lesion_checks(lesions: LesionMap) -> list[Check]:

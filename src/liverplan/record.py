@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,9 @@ from liverplan.margin import CurvePoint, Limit, UpperBound
 from liverplan.plan import Plan
 from liverplan.protocol import measures_to_json
 from liverplan.quantity import Distance, Quantity, Unknown
-from liverplan.record_clinical import with_clinical
+from liverplan.record_clinical import whole_report, with_clinical
 from liverplan.vessels import VesselTree
+from liverplan.volume import Confidence
 
 SCHEMA_VERSION = "1"
 _DECIMALS = 4
@@ -87,9 +89,23 @@ def _segmentation(plan: Plan) -> dict[str, Any]:
             continue
         present = segmentation.has(structure)
         volume_ml = float(segmentation.mask(structure).sum() * plan.volume.grid.voxel_ml) if present else None
-        structures[structure.value] = {"volume_ml": volume_ml, "present": present}
+        row: dict[str, Any] = {"volume_ml": volume_ml, "present": present}
+        if present and structure in segmentation.confidence:
+            row["confidence"] = asdict(segmentation.confidence[structure])
+        structures[structure.value] = row
     model = dict(segmentation.model) if segmentation.model is not None else None
     return {"origin": segmentation.origin, "model": model, "structures": structures}
+
+
+def stated_confidence(record: Mapping[str, Any]) -> dict[Structure, Confidence]:
+    """What a model said of its masks, by structure, from report.json. Raises UnreadableInput when that is damaged."""
+    with whole_report():
+        rows = record["segmentation"]["structures"].items()
+        return {
+            Structure(name): Confidence(float(said["expected_dice"]), float(said["boundary_mm"]))
+            for name, row in rows
+            if (said := row.get("confidence"))
+        }
 
 
 def _liver(plan: Plan) -> dict[str, Any]:

@@ -52,13 +52,13 @@ def decided_again(
 
     Raises UnreadableInput for a report that is damaged and for stored measures that do not read.
     """
-    with _whole_report():
+    with whole_report():
         decision = decide(protocol, measures_from_json(report["measures"], protocol.limits), record.facts())
         return {**with_clinical(report, record), "eligibility": decision.to_json()}, decision
 
 
 @contextmanager
-def _whole_report() -> Iterator[None]:
+def whole_report() -> Iterator[None]:
     """Turn what a damaged report.json leads to into UnreadableInput."""
     try:
         yield
@@ -93,7 +93,7 @@ def stored_record(report: Mapping[str, Any]) -> ClinicalRecord:
 
     Raises ClinicalError when what is stored is no record.
     """
-    with _whole_report():
+    with whole_report():
         stored = report.get("clinical") or {}
         return parse_record(stored.get("fields", {}), on_reading=tuple(stored.get("remarks_on_reading", ())))
 
@@ -103,7 +103,7 @@ def protocol_of(report: Mapping[str, Any], do: str) -> str:
 
     do: what the user can do otherwise. Raises ProtocolError when it was a file of the user's own.
     """
-    with _whole_report():
+    with whole_report():
         name = str(report["eligibility"].get("protocol"))
     if name.lower() in protocol_names():
         return name

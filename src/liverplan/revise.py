@@ -31,6 +31,7 @@ from liverplan.io.images import read_file
 from liverplan.io.segmentations import read_segmentation
 from liverplan.io.writing import write_segmentation
 from liverplan.plan import Progress
+from liverplan.record import stated_confidence
 from liverplan.record_clinical import protocol_of, stored_record
 from liverplan.report.load import FILE, load_report
 from liverplan.resection.given import COMBINED
@@ -159,7 +160,7 @@ def _origin(report: Mapping[str, Any], log: Sequence[str]) -> Corrected:
     """Who made the masks at first, and that they were corrected since."""
     stated = report["segmentation"]
     if not log:
-        return Corrected(stated["origin"], stated["model"], None)
+        return Corrected(stated["origin"], stated["model"], None, stated_confidence(report))
     lines = [json.loads(line) for line in log]
     corrections = {
         "n_edits": len(lines),
@@ -169,7 +170,7 @@ def _origin(report: Mapping[str, Any], log: Sequence[str]) -> Corrected:
         "log": LOG,
         "log_sha256": last_sha256(log),
     }
-    return Corrected(stated["origin"], stated["model"], corrections)
+    return Corrected(stated["origin"], stated["model"], corrections, stated_confidence(report))
 
 
 def _log(folder: Path) -> list[str]:

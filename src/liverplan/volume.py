@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -200,6 +200,18 @@ class Volume:
 
 
 @dataclass(frozen=True)
+class Confidence:
+    """How sure a model is of a mask, by its own word.
+
+    expected_dice: the overlap with the truth that it expects, 0 to 1. boundary_mm: 95 % half-width of where the
+    boundary may lie.
+    """
+
+    expected_dice: float
+    boundary_mm: float
+
+
+@dataclass(frozen=True)
 class Segmentation:
     """Masks of named structures on one grid; they may overlap. Lesions and Couinaud maps hold label values.
 
@@ -213,6 +225,8 @@ class Segmentation:
     model: Mapping[str, str] | None = None
     notes: tuple[str, ...] = ()
     """Sentences for the report's quality list: files not recognised, structures that could not be split, ..."""
+    confidence: Mapping[Structure, Confidence] = field(default_factory=dict)
+    """Of the masks whose model states one."""
 
     def __post_init__(self) -> None:
         if self.origin not in ("given", "model"):
@@ -238,7 +252,7 @@ class Segmentation:
         """The same masks stored in the order nearest to L, P, S (views; positions do not change)."""
         turn = Reorientation.to_lps(self.grid)
         masks = {s: turn.apply(m) for s, m in self.masks.items()}
-        return Segmentation(turn.grid(self.grid), masks, self.origin, self.model, self.notes)
+        return replace(self, grid=turn.grid(self.grid), masks=masks)
 
 
 def bounding_box(mask: AnyArray, margin: tuple[int, int, int] = (0, 0, 0)) -> tuple[slice, slice, slice]:

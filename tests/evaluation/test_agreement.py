@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from liverplan.anatomy import Structure
 from liverplan.errors import GeometryMismatch
 from liverplan.evaluation.agreement import VENOUS_SYSTEM, centreline_dice, compare, overlap
+from liverplan.evaluation.run import NO_CONFIDENCE, CaseResult, expected_and_true, summarise
 from liverplan.quantity import Unknown
-from liverplan.volume import Grid, Segmentation
+from liverplan.volume import Confidence, Grid, Segmentation
 
 GRID = Grid.from_spacing((40, 40, 40), (1.0, 1.0, 2.0))
 NOTHING = np.zeros(GRID.shape, dtype=bool)
@@ -100,6 +103,16 @@ def test_structures_without_reference_are_not_scored_and_veins_are_scored_togeth
     assert "portal_vein" not in scores
     assert scores["hepatic_veins"]["dice"] == 0.0
     assert scores[VENOUS_SYSTEM]["dice"] == 1.0
+
+
+def test_what_a_mask_expects_of_itself_is_scored_against_what_it_is() -> None:
+    truth = Segmentation(GRID, {Structure.LIVER: cube(5, 10), Structure.PORTAL_VEIN: cube(3, 4)})
+    said, nothing = {Structure.LIVER: Confidence(0.8, 2.0)}, Unknown("not asked for")
+    case = CaseResult("a", compare(replace(truth, origin="model", confidence=said), truth), nothing, nothing)
+    assert expected_and_true([case], "liver").tolist() == [[0.8, 1.0]]
+    reliability = summarise([case]).reliability
+    assert reliability["liver"].value == pytest.approx(0.2)
+    assert reliability["portal_vein"] is NO_CONFIDENCE
 
 
 def test_vessels_that_one_side_does_not_part_are_compared_together_inside_the_liver() -> None:

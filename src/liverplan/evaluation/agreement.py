@@ -17,6 +17,7 @@ Value: TypeAlias = float | Unknown
 
 TOLERANCES_MM = (1.0, 2.0, 3.0)
 """Of the surface Dice."""
+EXPECTED_DICE = "expected_dice"
 VENOUS_SYSTEM = "venous_system"
 """Hepatic veins and vena cava together: some references do not part them, or part them elsewhere."""
 SCORED = (
@@ -37,7 +38,7 @@ _ONE_EMPTY = Unknown("one side has no voxel of it, so there is no distance")
 @dataclass(frozen=True)
 class StructureScore:
     """Scores of one structure. drawn: whether the prediction has a mask of it, empty or not. values: by name, see
-    `overlap`."""
+    `overlap`; expected_dice besides where the prediction states how sure it is."""
 
     structure: str
     drawn: bool
@@ -48,9 +49,15 @@ def compare(guess: Segmentation, truth: Segmentation) -> tuple[StructureScore, .
     """Scores of every structure that `truth` holds. Raises GeometryMismatch on different grids."""
     truth.grid.require_same(guess.grid, "the prediction")
     return tuple(
-        StructureScore(name, drawn, overlap(first, second, truth.grid, tubular=name in _TUBULAR))
+        StructureScore(name, drawn, overlap(first, second, truth.grid, tubular=name in _TUBULAR) | _stated(guess, name))
         for name, drawn, first, second in _pairs(guess, truth)
     )
+
+
+def _stated(guess: Segmentation, name: str) -> dict[str, Value]:
+    """What the prediction expects of itself."""
+    stated = {s.value: said.expected_dice for s, said in guess.confidence.items()}
+    return {EXPECTED_DICE: stated[name]} if name in stated else {}
 
 
 def overlap(guess: BoolArray, truth: BoolArray, grid: Grid, *, tubular: bool = False) -> dict[str, Value]:

@@ -10,7 +10,7 @@ from liverplan.anatomy import Structure
 from liverplan.evaluation.detection import SIZE_BINS_MM
 from liverplan.evaluation.intervals import Estimate
 from liverplan.evaluation.planning import NEAREST_VESSEL, Error, PlanErrors
-from liverplan.evaluation.run import CaseResult, Summary
+from liverplan.evaluation.run import CaseResult, Summary, expected_and_true
 from liverplan.evaluation.text import size_title
 from liverplan.quantity import Quantity, Unknown
 
@@ -24,11 +24,13 @@ _PIXELS_PER_INCH = 130
 
 
 def draw_plots(folder: Path, cases: Sequence[CaseResult], summary: Summary) -> list[Path]:
-    """structures, lesions and plans as .png and .svg; a plot without anything to show is left out."""
+    """structures, lesions, plans and reliability as .png and .svg; a plot without anything to show is left out."""
+    stated = [name for name, value in summary.reliability.items() if not isinstance(value, Unknown)]
     drawn = {
         "structures": structure_plot(cases, summary) if summary.structures else None,
         "lesions": lesion_plot(summary) if summary.lesions.false_positives.n else None,
         "plans": plan_plot(cases, summary) if summary.clearances or summary.measures else None,
+        "reliability": reliability_plot(cases, stated) if stated else None,
     }
     paths = []
     for name, figure in drawn.items():
@@ -98,6 +100,22 @@ def plan_plot(cases: Sequence[CaseResult], summary: Summary) -> Figure:
     ):
         if errors is not None and not isinstance(errors.mean_absolute.value, Unknown):
             at.set_title(f"mean absolute error {_words(errors.mean_absolute)} {unit}", fontsize=9)
+    return figure
+
+
+def reliability_plot(cases: Sequence[CaseResult], names: Sequence[str]) -> Figure:
+    """Dice against the Dice that the model expected, a dot for each case: below the line it was too sure of itself."""
+    figure = _figure(2.6 * len(names) + 0.4, 2.9)
+    for at, name in zip(figure.subplots(1, len(names), sharey=True, squeeze=False)[0], names, strict=True):
+        pairs = expected_and_true(cases, name)
+        at.plot(pairs[:, 0], pairs[:, 1], ".", color=_INK)
+        at.axline((0.0, 0.0), slope=1.0, color=_LINE, linewidth=0.8)
+        at.set_xlim(-0.02, 1.02)
+        at.set_ylim(-0.02, 1.02)
+        at.set_aspect("equal")
+        at.set_title(f"{_title(name)} (n = {len(pairs)})", fontsize=9)
+        at.set_xlabel("expected Dice", fontsize=8)
+    figure.axes[0].set_ylabel("Dice", fontsize=8)
     return figure
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from liverplan.anatomy import Structure
 from liverplan.errors import LiverplanError
 from liverplan.evaluation import intervals
-from liverplan.evaluation.agreement import StructureScore, compare
+from liverplan.evaluation.agreement import EXPECTED_DICE, StructureScore, compare
 from liverplan.evaluation.detection import SIZE_BINS_MM, Detection, detect, panoptic_quality
 from liverplan.evaluation.intervals import Estimate, estimate
 from liverplan.evaluation.planning import STRUCTURES, Error, PlanErrors, plan_errors
@@ -20,7 +20,7 @@ from liverplan.quantity import Unknown
 from liverplan.volume import FloatArray, Segmentation, Volume
 
 NO_CONFIDENCE = Unknown("the masks state no confidence")
-"""Reliability compares stated confidence with what was true; masks of today state none."""
+"""Masks that were given, and those of models of others, do not say how sure they are."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ class LesionSummary:
 
 @dataclass(frozen=True)
 class Summary:
-    """The figures over all cases. structures: by structure and score. reliability: by structure, once masks state
-    their confidence."""
+    """The figures over all cases. structures: by structure and score. reliability: by structure, how far the overlap
+    that the masks expected of themselves lies from what it was, in the mean."""
 
     structures: Mapping[str, Mapping[str, Estimate]]
     lesions: LesionSummary
@@ -111,8 +111,23 @@ def summarise(cases: Sequence[CaseResult]) -> Summary:
         _lesion_figures([c.lesions for c in cases if isinstance(c.lesions, Detection)]),
         {name: s for name in STRUCTURES if (s := _errors(cases, _clearance_of(name), True)) is not None},
         {name: s for name in _measure_names(cases) if (s := _errors(cases, _measure_of(name), False)) is not None},
-        dict.fromkeys(structures, NO_CONFIDENCE),
+        {name: _reliability(cases, name) for name in structures},
     )
+
+
+def expected_and_true(cases: Sequence[CaseResult], name: str) -> FloatArray:
+    """(n, 2): the Dice that a structure's mask expected and what it was, of the cases where both are known."""
+    scores = [s.values for c in cases for s in c.structures if s.structure == name]
+    pairs = [(v.get(EXPECTED_DICE), v["dice"]) for v in scores]
+    known = [(e, d) for e, d in pairs if isinstance(e, float) and isinstance(d, float)]
+    return np.array(known, dtype=float).reshape(-1, 2)
+
+
+def _reliability(cases: Sequence[CaseResult], name: str) -> Estimate | Unknown:
+    groups = [expected_and_true([case], name) for case in cases]
+    if not any(len(group) for group in groups):
+        return NO_CONFIDENCE
+    return estimate([group[:, :1] - group[:, 1:] for group in groups], intervals.mean_absolute)
 
 
 def _structure_figures(cases: Sequence[CaseResult]) -> dict[str, dict[str, Estimate]]:

@@ -42,11 +42,14 @@ _ENDS_WITH_LIVER = np.isin(np.arange(256), (1, 2, 4))
 class Labelled:
     """labels: classes 0 to 5 in `box` of the canonical array, on the image's own voxels.
 
+    scores: of the classes on the second network's grid `lattice`, which begins with the box.
     engine: what ran the networks, for a sentence. notes: what did not go as asked for.
     """
 
     labels: npt.NDArray[np.uint8]
     box: Box
+    scores: FloatVolume
+    lattice: IsotropicImage
     engine: str
     notes: tuple[str, ...]
 
@@ -88,7 +91,7 @@ def label_liver(volume: Volume, model: Model, kind: EngineKind, progress: Progre
     _end_near(labels, coarse, box, spacing)
     notes = dict.fromkeys((*locate.engine.notes, *segment.engine.notes))
     engines = dict.fromkeys((locate.engine.name, segment.engine.name))
-    return Labelled(labels, box, ", then ".join(engines), tuple(notes))
+    return Labelled(labels, box, scores, image, ", then ".join(engines), tuple(notes))
 
 
 def _stage(model: Model, name: str, kind: EngineKind) -> _Stage:

@@ -14,6 +14,7 @@ from liverplan.errors import InputError, UnreadableInput
 from liverplan.io.folder import MARKER
 from liverplan.io.images import read_file, read_image
 from liverplan.io.segmentations import ReadAhead, on_grid, read_segmentation
+from liverplan.record import stated_confidence
 from liverplan.report.load import load_report
 from liverplan.volume import AnyArray, Grid, Segmentation, Volume
 
@@ -104,7 +105,8 @@ def with_masks(case: OpenCase) -> OpenCase:
     masks = case.folder / MASKS
     with ThreadPoolExecutor(max_workers=2) as pool:
         segmentation = read_segmentation(masks, case.stored_grid, ReadAhead(masks, pool))
-    return replace(case, segmentation=replace(segmentation, origin=case.segmentation.origin).canonical())
+    stated = replace(segmentation, origin=case.segmentation.origin, confidence=stated_confidence(case.report))
+    return replace(case, segmentation=stated.canonical())
 
 
 def _require_masks(masks: Path) -> None:

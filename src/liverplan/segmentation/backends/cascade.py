@@ -11,6 +11,7 @@ from liverplan.anatomy import Structure
 from liverplan.errors import SegmentationRefused
 from liverplan.segmentation.cascade import label_liver, no_liver
 from liverplan.segmentation.cleaning import clean, cut_off
+from liverplan.segmentation.confidence import confidence_of
 from liverplan.segmentation.engines import choose_engine
 from liverplan.segmentation.models import Model
 from liverplan.volume import BoolArray, Grid, Reorientation, Segmentation, Volume
@@ -38,9 +39,10 @@ class Cascade:
         masks, notes = clean(labelled.labels, upright.grid.spacing_mm)
         notes = [*cut_off(masks[Structure.LIVER], labelled.box, upright.grid.shape), *notes]
         good, left_out = _good_enough(masks, self.model)
+        sure = confidence_of(labelled.scores, labelled.lattice, good, upright.grid.spacing_mm)
         whole = {s: _restored(m, labelled.box, volume.grid) for s, m in good.items()}
         said = (_WARNING.format(engine=labelled.engine), *labelled.notes, *left_out, *(notes if not left_out else []))
-        return Segmentation(volume.grid, whole, "model", self.model.identity, said)
+        return Segmentation(volume.grid, whole, "model", self.model.identity, said, sure)
 
 
 def _restored(mask: BoolArray, box: tuple[slice, slice, slice], grid: Grid) -> npt.NDArray[np.uint8]:
