@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -121,6 +122,19 @@ def test_patience_counts_validations_since_the_best_and_survives_a_resumption() 
     assert stop.over
     assert EarlyStop(2, [0.1, 0.5, 0.4, 0.4]).over
     assert not EarlyStop(None, [0.5, 0.1, 0.1, 0.1]).over
+
+
+@pytest.mark.parametrize(("changed", "compared"), [({"steps": 32}, True), ({"class_weights": (1.0,) * 6}, False)])
+def test_scores_of_another_recipe_are_not_beaten_and_longer_runs_go_on_beating_their_own(
+    changed: dict[str, Any], compared: bool, scans: Path, cache: Path, tmp_path: Path
+) -> None:
+    config = replace(TINY, steps=16)
+    trained(config, scans, cache, tmp_path, until=8)
+    state = torch.load(tmp_path / CHECKPOINT, weights_only=True)
+    unreachable = 9.0
+    torch.save({**state, "best": unreachable}, tmp_path / CHECKPOINT)
+    result, _ = trained(replace(config, **changed), scans, cache, tmp_path, until=16)
+    assert (result["best"] == unreachable) == compared
 
 
 def test_a_training_that_stands_still_stops_early_and_leaves_its_bundle(

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from liverplan.training import anatomies as t
-from liverplan.training.appearance import PHASES, draw_look
+from liverplan.training.appearance import PHASES, _paint_patches, draw_look
 from liverplan.training.appearance_mr import draw_mr_look
 from liverplan.training.synthesis import (
     LOCATE_CLASSES,
@@ -124,3 +124,19 @@ def test_a_scan_may_be_a_slab_of_a_fifth_of_the_patch_and_the_liver_beyond_it_is
     assert min(kept) < 0.25
     assert 0.3 < np.mean(np.array(kept) == 1.0) < 0.7
     assert LOCATE_CLASSES[t.EDGE] == SEGMENT_CLASSES[t.EDGE] == 0
+
+
+def test_patches_of_fat_and_perfusion_stay_liver_and_have_no_edge() -> None:
+    """Now and then regions of liver are brighter or darker; within a voxel they change by less than noise does."""
+    labels = np.full((40, 40, 40), t.LIVER, dtype=np.uint8)
+    labels[:20] = t.SPLEEN
+    steps, touched = [], 0
+    for seed in range(40):
+        hu = np.zeros(labels.shape, dtype=np.float32)
+        _paint_patches(hu, labels, 1.5, np.random.default_rng(seed))
+        assert not hu[:20].any(), "the spleen is as it was"
+        assert np.abs(hu).max() <= 22.0
+        touched += bool(hu.any())
+        steps.append(float(np.abs(np.diff(hu[20:], axis=1)).max()))
+    assert 5 <= touched <= 25
+    assert max(steps) < 8.0

@@ -116,6 +116,7 @@ def paint(
     hu = look.hounsfield[labels]
     coarse, fine = _noise(labels, 14.0, spacing_mm, rng), _noise(labels, 5.0, spacing_mm, rng)
     hu += coarse * _TEXTURE_COARSE[labels] + fine * _TEXTURE_FINE[labels]
+    _paint_patches(hu, labels, spacing_mm, rng)
     _paint_fat(hu, labels, coarse, fine, spacing_mm, rng)
     _paint_bowel(hu, labels, spacing_mm, rng)
     _paint_lungs(hu, labels, spacing_mm, rng)
@@ -146,6 +147,16 @@ def _noise(labels: t.LabelArray, length_mm: float, spacing_mm: float, rng: np.ra
     from liverplan.training.synthesis import smooth_noise
 
     return smooth_noise(labels.shape, max(length_mm / spacing_mm, 1.2), rng)
+
+
+def _paint_patches(hu: FloatVolume, labels: t.LabelArray, spacing_mm: float, rng: np.random.Generator) -> None:
+    """Regions of liver that are brighter or darker for no lesion's sake: steatosis, perfusion. Their edges are soft."""
+    if rng.random() > 0.35:
+        return
+    field = _noise(labels, rng.uniform(20.0, 60.0), spacing_mm, rng)
+    share = 1.0 / (1.0 + np.exp((rng.uniform(0.3, 1.5) - field) / rng.uniform(0.15, 0.5)))
+    liver = labels == t.LIVER
+    hu[liver] += (rng.uniform(-22.0, 14.0) * share)[liver].astype(np.float32)
 
 
 def _paint_fat(

@@ -42,6 +42,8 @@ from liverplan.training.validate import validator
 Say = Callable[[str], None]
 SETTINGS = "config.json"
 CACHE = Path(".cache/training/cases")
+_ONLY_HOW_LONG = frozenset({"steps", "minutes", "patience", "threads", "checkpoint_every", "validate_every"})
+"""Settings that change neither what is learnt from nor how it is judged."""
 
 
 @dataclass(frozen=True)
@@ -169,6 +171,8 @@ def _begun(trainer: LastingTrainer, options: Options, start: Model | None, say: 
         changed = sorted(k for k in {*before, *settings} if before.get(k) != settings.get(k))
         if changed:
             say(f"settings that differ from before step {trainer.step}: {', '.join(changed)}")
+        if not _ONLY_HOW_LONG.issuperset(changed):
+            trainer.best = -1.0  # scores of another recipe are of other patches
     with said_clearly(options.out):
         write_json_atomic(path, settings)
         if not trainer.step:

@@ -218,7 +218,7 @@ def scanned(
 
     thickness_mm: of a slice; drawn as for CT when None.
     """
-    in_plane = rng.uniform(0.3, 0.65) * (1.5 / spacing_mm) ** 0.5
+    in_plane = rng.uniform(0.3, 1.0) * (1.5 / spacing_mm) ** 0.5
     image = ndimage.gaussian_filter1d(ndimage.gaussian_filter1d(hounsfield, in_plane, 0), in_plane, 1)
     if thickness_mm is None:
         thickness_mm = float(rng.choice([1.0, 1.5, 2.0, 2.5, 3.0, 5.0], p=[0.2, 0.15, 0.15, 0.15, 0.1, 0.25]))
