@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import sys
 import webbrowser
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from liverplan import RESEARCH_USE_ONLY
 from liverplan.cli.console import AsJson, Console, Quiet
+
+if TYPE_CHECKING:
+    from liverplan.viewer.opened import OpenCase
 
 _HELP = f"""Show planned cases in your browser: slices, 3D, resections, the margin as a slider, the criteria as a form.
 
@@ -49,11 +53,12 @@ def view(
     require_free(port)
     console, cases = Console(quiet, as_json), find_cases(path)
     drawing = DrawingTest()
-    from liverplan.viewer.build import build
-    from liverplan.viewer.opened import open_scan
+    with console.progress("reading the case"), ThreadPoolExecutor(max_workers=1) as beside:
+        # Reading the scan and loading the program take a second each.
+        reading = beside.submit(_opened, cases[0], image)
+        from liverplan.viewer.build import build
 
-    with console.progress("reading the case"):
-        first = open_scan(cases[0], image)
+        first = reading.result()
     drawing.require()
 
     def ready(address: str, chosen: int) -> None:
@@ -64,3 +69,9 @@ def view(
             webbrowser.open(address)
 
     serve(lambda server: build(server, cases, first, home_of(path)), ready, port)
+
+
+def _opened(folder: Path, image: Path | None) -> OpenCase:
+    from liverplan.viewer.opened import open_scan
+
+    return open_scan(folder, image)

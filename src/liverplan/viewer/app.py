@@ -12,14 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from liverplan import RESEARCH_USE_ONLY
 from liverplan.anatomy import Structure
 from liverplan.errors import InputError, LiverplanError
-from liverplan.plan import Prepared
 from liverplan.report.figures import SPECIMEN_RGB
 from liverplan.report.rendering import SHELL
 from liverplan.report.slices import window_of
@@ -41,6 +40,9 @@ from liverplan.viewer.slicing import REGION, SPECIMEN, SliceView
 from liverplan.viewer.space import CUT, SpaceView
 from liverplan.viewer.targets import Target, lesion_target, targets
 from liverplan.volume import FloatArray
+
+if TYPE_CHECKING:
+    from liverplan.plan import Prepared
 
 WINDOWS = {"liver": (0.0, 200.0), "abdomen": (-150.0, 250.0), "vessels": (0.0, 400.0), "bone": (-250.0, 1250.0)}
 """Presets for CT, HU shown as black and white; `auto` is the report's own window and the only one for MR."""

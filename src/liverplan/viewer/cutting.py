@@ -16,14 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from liverplan.errors import InputError
-from liverplan.plan import Prepared, measure_given
-from liverplan.protocol import Limits
-from liverplan.quality import Quality
-from liverplan.record import rounded
-from liverplan.record_resections import row as resection_row
 from liverplan.report.figures import SPECIMEN_RGB
 from liverplan.report.slices import Plane
-from liverplan.resection.given import GivenResection, Otherwise, half_space, require_part, side_taken_out
 from liverplan.viewer import panel
 from liverplan.viewer.correcting import CUT
 from liverplan.viewer.frames import to_page
@@ -31,7 +25,11 @@ from liverplan.viewer.outlines import Outlined
 from liverplan.viewer.slicing import RELEASE
 from liverplan.volume import BoolArray, FloatArray, Grid
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # loaded when a plane is first measured, not before the first picture
+    from liverplan.plan import Prepared
+    from liverplan.protocol import Limits
+    from liverplan.quality import Quality
+    from liverplan.resection.given import GivenResection
     from liverplan.viewer.app import Viewer
 
 FARTHEST_MM = 120.0
@@ -73,6 +71,8 @@ def measure_plane(
     ready: Prepared, name: str, point_lps_mm: FloatArray, normal_lps: FloatArray, report: Mapping[str, Any]
 ) -> MeasuredPlane:
     """What `--resection` with this plane reports. Raises InputError where it takes out nothing or everything."""
+    from liverplan.resection.given import GivenResection, Otherwise, half_space, require_part, side_taken_out
+
     work = ready.work
     lesions = work.lesion_labels > 0
     positive = half_space(work.grid, point_lps_mm, normal_lps)
@@ -83,6 +83,10 @@ def measure_plane(
 
 def measure_given_part(ready: Prepared, given: GivenResection, report: Mapping[str, Any]) -> MeasuredPlane:
     """What a resection does that was cut to the prepared case's box (its specimen is on `ready.work.grid`)."""
+    from liverplan.plan import measure_given
+    from liverplan.record import rounded
+    from liverplan.record_resections import row as resection_row
+
     limits, quality = limits_of(report), quality_of(report)
     found = measure_given(ready, given, limits, quality)
     row = rounded(resection_row(found, ready.lesion_map.lesions, quality.liver_complete))
@@ -92,12 +96,16 @@ def measure_given_part(ready: Prepared, given: GivenResection, report: Mapping[s
 
 def limits_of(report: Mapping[str, Any]) -> Limits:
     """The protocol's numbers that the case was planned with."""
+    from liverplan.protocol import Limits
+
     told = report["limits"]
     return Limits(float(told["wide_margin_mm"]), float(told["flr_percent"]), 0)
 
 
 def quality_of(report: Mapping[str, Any]) -> Quality:
     """What verdicts depend on, as the plan found it."""
+    from liverplan.quality import Quality
+
     failed = {check["check"] for check in report["quality"] if check["status"] == "fail"}
     return Quality((), "slice_thickness" not in failed, "liver_coverage" not in failed, None)
 

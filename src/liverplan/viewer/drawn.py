@@ -18,9 +18,7 @@ import numpy as np
 
 from liverplan.errors import LiverplanError
 from liverplan.io.meshes import write_stl
-from liverplan.io.resections import read_resections
 from liverplan.mesh import Mesh
-from liverplan.plan import Prepared
 from liverplan.report.figures import SPECIMEN_RGB
 from liverplan.viewer import panel
 from liverplan.viewer.cases import CASE_NAMES
@@ -29,6 +27,7 @@ from liverplan.viewer.outlines import Outlined
 from liverplan.volume import FloatArray, Segmentation
 
 if TYPE_CHECKING:
+    from liverplan.plan import Prepared
     from liverplan.viewer.app import Viewer
 
 TOOL = "draw"
@@ -92,6 +91,8 @@ def measure_drawn(
     ready: Prepared, name: str, sheet: Mesh, masks: Segmentation, report: Mapping[str, Any]
 ) -> MeasuredPlane:
     """What `--resection` with this surface reports. Raises InputError where it takes out nothing or everything."""
+    from liverplan.io.resections import read_resections
+
     with tempfile.TemporaryDirectory(prefix="liverplan-cut.") as home:
         path = Path(home) / f"{name}.stl"
         write_stl(path, sheet)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from liverplan.lesions import Lesion
-from liverplan.margin import CurvePoint, LossField, margin_curve
-from liverplan.plan import Prepared, prepare
 from liverplan.volume import BoolArray, Grid, Segmentation
+
+if TYPE_CHECKING:  # loaded with the masks, behind the first picture
+    from liverplan.lesions import Lesion
+    from liverplan.margin import CurvePoint, LossField
+    from liverplan.plan import Prepared
 
 MOST_MM = 30.0
 STEP_MM = 0.5
@@ -61,12 +63,16 @@ class Margins:
         """The liver at a margin; None where only stored rows are known and none is at this margin."""
         if self.rebuilt is None:
             return next((row for row in self.stored if abs(row["margin_mm"] - margin_mm) < 1e-9), None)
+        from liverplan.margin import margin_curve
+
         return self._told(margin_curve(self.rebuilt.field, [margin_mm])[0])
 
     def differs(self) -> float:
         """The largest difference between stored and rebuilt numbers (mL or %); 0.0 when they are the same."""
         if self.rebuilt is None:
             return 0.0
+        from liverplan.margin import margin_curve
+
         again = margin_curve(self.rebuilt.field, [float(row["margin_mm"]) for row in self.stored])
         found = max((_difference(row, self._told(p)) for row, p in zip(self.stored, again, strict=True)), default=0.0)
         return 0.0 if found <= _SAME else found
@@ -81,6 +87,8 @@ class Margins:
 
 def rebuild(masks: Segmentation, progress: Progress = lambda _fraction, _stage: None) -> Rebuilt:
     """The loss field of a planned case from its masks (canonical), by the function that `plan` begins with."""
+    from liverplan.plan import prepare
+
     progress(0.0, "lesions")
     found = Rebuilt(prepare(masks, progress))
     progress(1.0, "done")

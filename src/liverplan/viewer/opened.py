@@ -14,7 +14,6 @@ from liverplan.errors import InputError, UnreadableInput
 from liverplan.io.folder import MARKER
 from liverplan.io.images import read_file, read_image
 from liverplan.io.segmentations import ReadAhead, on_grid, read_segmentation
-from liverplan.record import stated_confidence
 from liverplan.report.load import load_report
 from liverplan.volume import AnyArray, Grid, Segmentation, Volume
 
@@ -101,6 +100,8 @@ def open_scan(folder: Path, image: Path | None = None) -> OpenCase:
 
 def with_masks(case: OpenCase) -> OpenCase:
     """The case with its masks. Raises as `open_case`."""
+    from liverplan.record import stated_confidence
+
     assert case.stored_grid is not None
     masks = case.folder / MASKS
     with ThreadPoolExecutor(max_workers=2) as pool:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from liverplan.lesions import Lesion
-from liverplan.margin import margin_region
 from liverplan.mesh import Mesh, surface_of_mask
 from liverplan.report.figures import SHELL_RGB
 from liverplan.report.slices import Plane
 from liverplan.viewer.margins import Rebuilt
 from liverplan.viewer.outlines import Outlined
 from liverplan.volume import FloatArray, Grid
+
+if TYPE_CHECKING:
+    from liverplan.lesions import Lesion
 
 _BLUR = 0.9
 """Voxels of the lattice: the steps of the cells are rounded, nothing is measured on the surface."""
@@ -63,6 +65,8 @@ class Region:
         near = [lesion for lesion in rebuilt.lesions if _reaches(lesion, part, plane, margin_mm)]
         if not near or not liver.any():
             return None
+        from liverplan.margin import margin_region
+
         begin = start.copy()
         begin[plane.across] = index
         mask = margin_region(liver, near, part, margin_mm)
