@@ -250,6 +250,20 @@ def test_a_header_that_promises_more_than_the_file_holds_takes_no_memory(tmp_pat
         read_image(zipped)
 
 
+@pytest.mark.parametrize(("name", "key"), [("a.mha", "DimSize = "), ("a.nrrd", "sizes: ")])
+@pytest.mark.parametrize("packed", [False, True])
+def test_itk_is_not_asked_to_make_room_for_what_a_file_cannot_hold(
+    name: str, key: str, packed: bool, tmp_path: Path
+) -> None:
+    image = sitk.GetImageFromArray(np.zeros((6, 5, 4), dtype=np.int16))
+    path = tmp_path / name
+    sitk.WriteImage(image, str(path), packed)
+    assert read_image(path).grid.shape == (4, 5, 6)
+    path.write_bytes(path.read_bytes().replace(f"{key}4 5 6".encode(), f"{key}9000 9000 9000".encode()))
+    with pytest.raises(UnreadableInput, match="promises 729000000000 voxels"):
+        read_image(path)
+
+
 def test_a_missing_file_and_a_wrong_ending_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UnreadableInput, match="does not exist"):
         read_image(tmp_path / "none.nii.gz")

@@ -7,6 +7,7 @@ direction, and ignores units: all three are refused here.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
 import zlib
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from liverplan.errors import GeometryError, UnreadableInput
-from liverplan.io.nifti import require_spacing, require_three_axes
+from liverplan.io.nifti import GZIP_LIMIT, require_spacing, require_three_axes
 from liverplan.volume import AnyArray, FloatArray, Grid, Volume
 
 _HEADER_LIMIT = 1 << 20
@@ -30,6 +31,8 @@ _MATRICES = ("transformmatrix", "rotation", "orientation")
 _SAID_ONCE = frozenset((*_ROWS, *_MATRICES, "ndims", "dimension", "sizes", "elementnumberofchannels"))
 _MOST_DIMENSIONS = 10
 _LONGEST_NAME = 255
+_LEAST_SHARE = {"raw": 1, "gzip": GZIP_LIMIT, "gz": GZIP_LIMIT, "ascii": 1, "text": 1, "txt": 1}
+"""How many voxels a byte of the file can hold at most, by a NRRD's encoding; the others pack without a limit."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ def read_layers(path: Path) -> Layers:
     try:
         reader.ReadImageInformation()
         _require_real_3d(path, reader)
+        _require_enough_bytes(path, fields, reader)
         image = reader.Execute()
     except RuntimeError as error:
         raise UnreadableInput(
@@ -242,6 +246,20 @@ def _require_real_3d(path: Path, reader: Any) -> None:
             wanted="one number per voxel (Hounsfield units or MR signal)",
             do="Export the magnitude image.",
         )
+
+
+def _require_enough_bytes(path: Path, fields: Mapping[str, str], reader: Any) -> None:
+    """Refuse a header that promises more than its file can hold: ITK makes room for the promise before it reads."""
+    packing = _LEAST_SHARE.get(fields.get("encoding", "raw").lower())
+    if fields.get("compresseddata", "").lower() == "true":
+        packing = GZIP_LIMIT
+    if packing is None:
+        return
+    data = fields.get("elementdatafile") or fields.get("data file") or "LOCAL"
+    size = (path if data.lower() == "local" else _beside(path, data)).stat().st_size
+    promised = reader.GetNumberOfComponents() * math.prod(reader.GetSize())  # of a byte or more each
+    if promised > size * packing:
+        raise _damaged(path, f"a header that promises {promised} voxels and a file of {size} bytes")
 
 
 def _sha256(path: Path) -> str:

@@ -24,7 +24,7 @@ FORMS_TOLERANCE_MM = 0.1
 """sform and qform are the same when no corner voxel differs by more (the qform's quaternion is float32)."""
 _CHUNK = 16 << 20
 _HEADER_BYTES = 540
-_GZIP_LIMIT = 1040
+GZIP_LIMIT = 1040
 """Deflate cannot shrink data by more than 1032 to 1: a header that promises more is lying."""
 
 
@@ -257,7 +257,7 @@ def _exactly(file: IO[bytes], n_bytes: int) -> bytes:
 def _require_enough_bytes(path: Path, zipped: bool, n_bytes: int) -> None:
     """Refuse a header that promises more than the file can hold before memory is taken for it."""
     size = path.stat().st_size
-    if n_bytes > size * (_GZIP_LIMIT if zipped else 1):
+    if n_bytes > size * (GZIP_LIMIT if zipped else 1):
         raise EOFError(f"the header promises {n_bytes} bytes of voxels and the file has {size} bytes")
 
 
