@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from liverplan.anatomy import Structure
-from liverplan.segmentation.confidence import confidence_of, expected_dice, spread_mm
+from liverplan.segmentation.confidence import confidence_of, expected_dice, spread_mm, without_doubtful
 from liverplan.segmentation.resampling import IsotropicImage
 from liverplan.segmentation.windows import FloatVolume
 
@@ -91,6 +91,22 @@ def test_an_absent_structure_and_one_thinner_than_the_networks_voxels_state_noth
 def test_an_empty_mask_has_no_boundary() -> None:
     with pytest.raises(ValueError, match="no boundary"):
         spread_mm(np.zeros((4, 4, 4), dtype=np.float32), np.zeros((4, 4, 4), dtype=np.bool_), 1.5)
+
+
+def test_a_spot_that_the_network_itself_doubts_is_left_out_and_counted() -> None:
+    share = np.full((N, N, N), 0.05, dtype=np.float32)
+    fine = np.zeros((N * 2, N * 2, N * 2), dtype=np.bool_)
+    for start, likely in ((5, 0.95), (25, 0.55)):
+        share[start : start + 8, 10:18, 10:18] = likely
+        fine[2 * start : 2 * start + 16, 20:36, 20:36] = True
+    lattice = IsotropicImage(share, SPACING, (0.375, 0.375, 0.375))
+    kept, dropped = without_doubtful(share, lattice, fine, (0.75,) * 3, least=0.7)
+    assert dropped == 1
+    assert kept[10:26].sum() == 16**3
+    assert not kept[40:].any()
+    everything, none = without_doubtful(share, lattice, fine, (0.75,) * 3, least=0.5)
+    assert none == 0
+    assert np.array_equal(everything, fine)
 
 
 @settings(max_examples=50, deadline=None)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from liverplan.anatomy import Structure
 from liverplan.segmentation.resampling import IsotropicImage, Spacing
@@ -41,12 +42,10 @@ def confidence_of(
 
     A mask may differ from the scores' best class (cleaning took parts away): then less overlap is expected.
     """
-    highest = scores.max(axis=0)
-    total = np.exp(scores - highest).sum(axis=0)
-    probability = {c: np.exp(scores[c] - highest) / total for c in range(1, len(scores))}
+    probability = {c: p for c, p in enumerate(probabilities(scores)) if c}
     at = tuple(
         np.clip(np.rint((source.origin_mm[a] + np.arange(n) * source.spacing_mm) / spacing[a]).astype(int), 0, None)
-        for a, n in enumerate(highest.shape)
+        for a, n in enumerate(scores.shape[1:])
     )
     found = {}
     for structure, classes in _CLASSES.items():
@@ -60,6 +59,32 @@ def confidence_of(
             likely += np.where(mask, sum(probability[c] for c in _VEINS), 0.0)
         found[structure] = Confidence(expected_dice(likely, mask), spread_mm(likely, mask, source.spacing_mm))
     return found
+
+
+def without_doubtful(
+    share: FloatVolume, source: IsotropicImage, lesions: BoolArray, spacing: Spacing, least: float
+) -> tuple[BoolArray, int]:
+    """Lesions whose mean probability is at least `least`, and how many pieces (26 neighbours) were left out.
+
+    share: probability (i, j, k) of the class on the grid of `source`. lesions: on the box's own voxels.
+    """
+    kept, dropped = lesions.copy(), 0
+    parts, _ = ndimage.label(lesions, np.ones((3, 3, 3)))
+    for number, box in enumerate(ndimage.find_objects(parts), start=1):
+        piece = parts[box] == number
+        where = np.argwhere(piece) + [side.start for side in box]
+        at = np.rint((where * spacing - np.array(source.origin_mm)) / source.spacing_mm).astype(int)
+        if share[tuple(np.clip(at, 0, np.array(share.shape) - 1).T)].mean() < least:
+            kept[box][piece] = False
+            dropped += 1
+    return kept, dropped
+
+
+def probabilities(scores: FloatVolume) -> FloatVolume:
+    """Softmax of logits over the classes, (n, i, j, k)."""
+    shares: FloatVolume = np.exp(scores - scores.max(axis=0))
+    shares /= shares.sum(axis=0)
+    return shares
 
 
 def _sampled(mask: BoolArray, at: tuple[npt.NDArray[np.int_], ...]) -> BoolArray:
