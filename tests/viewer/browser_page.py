@@ -84,6 +84,35 @@ def middle(page: Any, number: int = 0) -> tuple[float, float]:
     return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
 
 
+def stroke(page: Any, by: int, begins: tuple[float, float] | None = None) -> None:
+    """A drag of the mouse in the axial slice, `by` pixels to the right; from the middle, or where it `begins`."""
+    x, y = begins or middle(page)
+    page.mouse.move(x, y)
+    page.mouse.down()
+    for step in range(1, 6):
+        page.mouse.move(x + by * step / 5, y)
+        page.wait_for_timeout(150)
+    page.mouse.up()
+
+
+def outline(pixels: np.ndarray) -> np.ndarray:
+    """Where a lesion's outline is (rows, columns)."""
+    r, g, b = pixels[..., 0], pixels[..., 1], pixels[..., 2]
+    return np.asarray((r > 180) & (g > 140) & (b < 110))
+
+
+def yellow(pixels: np.ndarray) -> int:
+    """Pixels of a lesion's outline."""
+    return int(outline(pixels).sum())
+
+
+def inside_lesion(page: Any) -> tuple[float, float]:
+    """The middle of what is outlined as a lesion in the axial slice, on the page."""
+    box = page.locator(".lp-view").first.bounding_box()
+    rows, columns = np.nonzero(outline(view(page, 0)))
+    return box["x"] + float(np.median(columns)), box["y"] + float(np.median(rows))
+
+
 def drop(page: Any, *paths: Path) -> None:
     """Drop files and folders on the page as the browser itself does, so that it reads the folders."""
     session = page.context.new_cdp_session(page)

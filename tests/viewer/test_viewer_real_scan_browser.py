@@ -12,9 +12,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser_page import SETTLE_MS, WIDE, chromium, drop, get, middle, open_page, state, tab, view
+from browser_page import (
+    PICTURES,
+    POLL_MS,
+    SETTLE_MS,
+    WAIT_MS,
+    WIDE,
+    chromium,
+    drop,
+    get,
+    inside_lesion,
+    middle,
+    open_page,
+    state,
+    stroke,
+    tab,
+    view,
+    yellow,
+)
 
 from conftest import Served, serving
+from liverplan.report import wording
 
 pytestmark = pytest.mark.shared
 ORANGE_LEAST = 30
@@ -51,13 +69,18 @@ def page(own: Served, shared_data: Path) -> Iterator[Any]:
 
 @pytest.fixture
 def report(own: Served, page: Any) -> dict[str, Any]:
-    return json.loads((own.case / "real" / "report.json").read_text(encoding="utf-8"))
+    return stored(own)
 
 
 def orange(page: Any) -> int:
     pixels = view(page, 0)
     r, g, b = pixels[..., 0], pixels[..., 1], pixels[..., 2]
     return int(((r > 200) & (g > 90) & (g < 160) & (b < 90)).sum())
+
+
+def stored(own: Served) -> dict[str, Any]:
+    """The report as the page last left it."""
+    return json.loads((own.case / "real" / "report.json").read_text(encoding="utf-8"))
 
 
 def row_at(report: dict[str, Any], margin_mm: float) -> dict[str, Any]:
@@ -90,14 +113,74 @@ def test_a_lesion_is_picked_and_scrolled_away_from(page: Any, report: dict[str, 
     raise AssertionError("still the same slice")
 
 
-def test_a_plane_is_measured_live(page: Any, report: dict[str, Any]) -> None:
+def test_a_dragged_plane_is_measured_saved_and_compared(page: Any, own: Served, report: dict[str, Any]) -> None:
     tab(page, "Plane")
     page.check("input[name=plane_on]")
     state(page, "plane_row !== null")
+    page.get_by_role("button", name="Drag it in a slice").click()
+    page.wait_for_timeout(SETTLE_MS)
+    first = get(page, "plane_mm")
+    stroke(page, -60)
+    state(page, f"plane_mm !== {first}")
+    page.wait_for_timeout(SETTLE_MS)
     state(page, "plane_busy === false")
-    names = [line["name"] for line in get(page, "plane_row")["lines"]]
-    assert [f"Margin, lesion {lesion['id']}" in names for lesion in report["lesions"]] == [True] * len(
-        report["lesions"]
-    )
+    lines = {line["name"]: line["value"] for line in get(page, "plane_row")["lines"]}
+    assert all(f"Margin, lesion {lesion['id']}" in lines for lesion in report["lesions"])
+    page.get_by_role("button", name="Save as a plan").click()
+    state(page, "job_stage !== ''")
+    state(page, "job_note !== ''")
+    saved = next(row for row in stored(own)["resections"] if row["name"] == "my_plane")
+    assert lines["Taken out"] == wording.interval(saved["volume_ml"], "mL")
+    tab(page, "Compare")
+    page.select_option("select[name=compare_one]", "my_plane")
+    page.select_option("select[name=compare_other]", report["resections"][0]["name"])
+    state(page, f"compared.some(line => line.name === 'Taken out' && line.one === {json.dumps(lines['Taken out'])})")
+    assert {line["name"]: line["one"] for line in get(page, "compared")} == lines
+    other = {line["name"]: line["other"] for line in get(page, "compared")}
+    assert other["Taken out"] == wording.interval(report["resections"][0]["volume_ml"], "mL")
+    tab(page, "Plane")
     page.uncheck("input[name=plane_on]")
-    assert page.wrong == []
+
+
+def test_a_painted_lesion_is_outlined_and_after_recomputing_it_is_in_the_report(page: Any, own: Served) -> None:
+    before = stored(own)
+    state(page, "margin_source === 'live'")
+    tab(page, "Lesions")
+    page.locator("tr.lp-go:visible", has_text="Lesion 2").first.click()
+    state(page, "target === 'lesion-2'")
+    page.wait_for_timeout(2 * SETTLE_MS)
+    tab(page, "Correct")
+    page.select_option("select[name=tool]", "paint")
+    page.wait_for_timeout(SETTLE_MS)
+    outlined = yellow(view(page, 0))
+    stroke(page, 110, inside_lesion(page))
+    state(page, "edits.length === 1")
+    page.wait_for_timeout(SETTLE_MS)
+    assert yellow(view(page, 0)) != outlined
+    page.get_by_role("button", name="Recompute").click()
+    state(page, "job_stage !== ''")
+    state(page, "job_note !== ''")
+    assert get(page, "job_note").startswith("Computed"), get(page, "job_note")
+    after = stored(own)
+    assert after["liver"]["tumour_volume_ml"] > before["liver"]["tumour_volume_ml"]
+    assert after["segmentation"]["corrections"]["n_edits"] == 1
+    assert (own.case / "real" / "revisions").is_dir(), "the masks of before are kept"
+    tab(page, "Lesions")
+    assert [row["id"] for row in get(page, "panel")["lesions"]] == [lesion["id"] for lesion in after["lesions"]]
+    state(page, "margin_source === 'live'")
+    state(page, "margin_row !== null")
+    assert get(page, "margin_row") == row_at(after, 7.0)
+
+
+def test_a_reload_shows_the_case_as_it_was_left(page: Any, own: Served) -> None:
+    tab(page, "Compare")
+    page.select_option("select[name=compare_one]", "my_plane")
+    page.wait_for_timeout(SETTLE_MS)
+    assert page.wrong == [], "before the reload, which ends calls under way"
+    page.reload()
+    page.wait_for_function(PICTURES, polling=POLL_MS, timeout=WAIT_MS)
+    state(page, "case_name === 'real'")
+    assert get(page, "tab") == "Compare"
+    assert get(page, "compare_one") == "my_plane"
+    state(page, "margin_row !== null")
+    assert get(page, "margin_row") == row_at(stored(own), 7.0)

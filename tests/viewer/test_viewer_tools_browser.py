@@ -22,8 +22,10 @@ from browser_page import (
     middle,
     open_page,
     state,
+    stroke,
     tab,
     view,
+    yellow,
 )
 
 from conftest import Served, serving
@@ -45,22 +47,6 @@ def page(own: Served):
 
 def axial(page) -> np.ndarray:
     return view(page, 0)
-
-
-def yellow(pixels: np.ndarray) -> int:
-    """Pixels of a lesion's outline."""
-    r, g, b = pixels[..., 0], pixels[..., 1], pixels[..., 2]
-    return int(((r > 180) & (g > 140) & (b < 110)).sum())
-
-
-def stroke(page, by: int) -> None:
-    x, y = middle(page)
-    page.mouse.move(x, y)
-    page.mouse.down()
-    for step in range(1, 6):
-        page.mouse.move(x + by * step / 5, y)
-        page.wait_for_timeout(150)
-    page.mouse.up()
 
 
 def report(own: Served):
