@@ -45,6 +45,8 @@ _TRAINED_ON = (
 )
 TRAINED_ON = {"CT": _TRAINED_ON, "MR": (*_TRAINED_ON, "no MR image: synthetic MR appearance alone")}
 """By modality; the MR network begins with the CT weights."""
+WHOLE_SCAN = "LiTS volume 0, the liver (LiTS CC BY-NC-ND 4.0, MSD CC BY-SA 4.0)"
+"""Where the configuration's `whole_scan` learns from it."""
 LICENCE = "research use only; see docs/README.md of the bundles for the licences of the training data"
 _CHANNEL = {"CT": "CT in Hounsfield units", "MR": "MR signal, any sequence"}
 _MODEL_TITLES = {

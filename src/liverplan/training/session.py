@@ -272,11 +272,12 @@ def _for_team(crew: Team, prepared: Callable[[], _Material]) -> _Material:
 
 
 def _bundle(config: TrainingConfig, out: Path, models: Path, origin: Origin | None) -> Path:
-    from liverplan.training.export import TRAINED_ON, write_bundle
+    from liverplan.training.export import TRAINED_ON, WHOLE_SCAN, write_bundle
 
     best = torch.load(out / BEST, map_location="cpu", weights_only=True)
     if origin is None:
-        return write_bundle(config, best, models, TRAINED_ON[config.modality])
+        whole = (WHOLE_SCAN,) if config.whole_scan else ()
+        return write_bundle(config, best, models, (*TRAINED_ON[config.modality], *whole))
     return publish(config, best, models, origin, out)
 
 
