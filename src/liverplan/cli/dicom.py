@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,6 +35,12 @@ _Archive = Annotated[str, typer.Argument(metavar="ARCHIVE", help="AET@host:port,
 _Title = Annotated[str, typer.Option("--aet", metavar="AET", help="What this program calls itself.")]
 _Host = Annotated[str, typer.Option(metavar="HOST", help="Address to listen on; this machine only by default.")]
 _Port = Annotated[int, typer.Option(min=0, max=65535, help="TCP port to listen on; 0 takes a free one.")]
+
+_Pseudonym = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Patient name and id; default: made from the study.")
+]
+_KEY_HELP = "Secret that pseudonyms are made with; default: the user's own."
+_Key = Annotated[Path | None, typer.Option("--deidentify-key", metavar="FILE", help=_KEY_HELP)]
 
 
 def register(app: typer.Typer) -> None:
@@ -106,22 +113,45 @@ def send(
     archive: _Archive,
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", exists=True, help="Planned cases, DICOM files.")],
     aet: _Title = "LIVERPLAN",
+    hidden: Annotated[
+        bool, typer.Option("--deidentify", help="Send copies without the patient (docs/deidentify.md).")
+    ] = False,
+    pseudonym: _Pseudonym = None,
+    key: _Key = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     _require_extra()
+    if (pseudonym or key) and not hidden:
+        raise typer.BadParameter("--pseudonym and --deidentify-key say how: give --deidentify with them")
     from liverplan.pacs.addresses import parse_address, require_title
     from liverplan.pacs.archive import objects_in
     from liverplan.pacs.archive import send as deliver
 
     console = Console(quiet, as_json)
-    files = [file for path in paths for file in objects_in(path)]
-    deliver(parse_address(archive), files, require_title(aet))
+    whole = [file for path in paths for file in objects_in(path)]
+    with tempfile.TemporaryDirectory(prefix="liverplan-send-") as scratch:
+        files = _hidden(whole, Path(scratch), pseudonym, key, console) if hidden else whole
+        deliver(parse_address(archive), files, require_title(aet))
     for path in paths:
         if (path / "report.json").is_file():
-            audit.record(path, audit.SENT, to=archive, objects=len(objects_in(path)))
-    console.say(f"{len(files)} objects sent")
-    console.result({"sent": [str(file) for file in files]})
+            audit.record(path, audit.SENT, to=archive, objects=len(objects_in(path)), deidentified=hidden)
+    console.say(f"{len(files)} objects sent" + (" without their patient" if hidden else ""))
+    console.result({"sent": [file.name if hidden else str(file) for file in files], "deidentified": hidden})
+
+
+def _hidden(files: list[Path], scratch: Path, pseudonym: str | None, key: Path | None, console: Console) -> list[Path]:
+    """Copies of files without their patient; says what was left out."""
+    from liverplan.io.deidentify import pseudonyms, write_copies
+
+    given = scratch / "given"
+    given.mkdir()
+    for number, file in enumerate(files):
+        (given / f"{number}.dcm").symlink_to(file.resolve())
+    _, left_out = write_copies(given, scratch / "copies", pseudonyms(key), pseudonym)
+    for reason, n in left_out.items():
+        console.say(f"{n} not sent: {reason}")
+    return sorted((scratch / "copies").rglob("*.dcm"))
 
 
 _DEIDENTIFY = """Copy DICOM files without their patient, by the basic profile of PS3.15 with dates moved.
@@ -138,12 +168,8 @@ Examples:
 def deidentify(
     folder: Annotated[Path, typer.Argument(metavar="PATH", exists=True, help="Folder or file with DICOM objects.")],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="OUT", help="Folder to write; made by the command.")],
-    pseudonym: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Patient name and id; default: made from the study.")
-    ] = None,
-    key: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Secret that pseudonyms are made with; default: the user's own.")
-    ] = None,
+    pseudonym: _Pseudonym = None,
+    key: Annotated[Path | None, typer.Option(metavar="FILE", help=_KEY_HELP)] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result in OUT.")] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
