@@ -15,6 +15,11 @@ LENGTHS_MM = (5, 10, 20, 50, 100, 200)
 """Round lengths of the scale bar."""
 _BAR_SHARE = 0.3
 _LEFT, _BELOW = 0.03, 0.05
+_AWAY = (10, 8)
+"""From a place to the words about it, pixels."""
+_APART = 2.0
+_DOTS_PER_INCH = 72
+"""Of VTK's windows, unless somebody sets another."""
 
 
 def unit(rgb: Colour) -> tuple[float, float, float]:
@@ -77,7 +82,7 @@ class Label:
         from vtkmodules.vtkRenderingCore import vtkBillboardTextActor3D
 
         self.actor = vtkBillboardTextActor3D()
-        self.actor.SetDisplayOffset(10, 8)
+        self.actor.SetDisplayOffset(*_AWAY)
         _dress(self.actor.GetTextProperty(), (255, 255, 255), height)
         self.actor.GetTextProperty().SetBackgroundColor(*unit(rgb))
         self.actor.GetTextProperty().SetBackgroundOpacity(0.9)
@@ -91,6 +96,79 @@ class Label:
             self.actor.SetInput(f" {words} ")
             x, y, z = (float(v) for v in (*at, 0.0)[:3])
             self.actor.SetPosition(x, y, z)
+
+    def anchor(self, renderer: Any) -> tuple[float, float]:
+        """Its place in the view, pixels from the lower left."""
+        renderer.SetWorldPoint(*self.actor.GetPosition(), 1.0)
+        renderer.WorldToDisplay()
+        x, y, _ = renderer.GetDisplayPoint()
+        return float(x), float(y)
+
+    def size(self) -> tuple[float, float]:
+        """Width and height of the words, pixels."""
+        from vtkmodules.vtkRenderingCore import vtkTextRenderer
+
+        box = [0, 0, 0, 0]
+        words, look = self.actor.GetInput(), self.actor.GetTextProperty()
+        vtkTextRenderer.GetInstance().GetBoundingBox(look, words, box, _DOTS_PER_INCH)
+        return float(box[1] - box[0] + 1), float(box[3] - box[2] + 1)
+
+    def box(self, renderer: Any) -> Box:
+        """Where the words stand in the view."""
+        (x, y), (wide, high), (dx, dy) = self.anchor(renderer), self.size(), self.actor.GetDisplayOffset()
+        return x + dx, x + dx + wide, y + dy, y + dy + high
+
+
+Box = tuple[float, float, float, float]
+"""Left, right, bottom, top in pixels."""
+
+
+def arranged(
+    anchors: Sequence[tuple[float, float]], sizes: Sequence[tuple[float, float]], width: float
+) -> list[tuple[float, float]]:
+    """Lower left corners for boxes beside their anchors: inside the view's `width`, none over another. All in pixels.
+
+    A box stands up and right of its anchor, to the left where it would be cut off, and higher until it is free.
+    """
+    taken: list[Box] = []
+    corners = []
+    for (x, y), (wide, high) in zip(anchors, sizes, strict=True):
+        left = x + _AWAY[0] if x + _AWAY[0] + wide <= width else max(x - _AWAY[0] - wide, 0.0)
+        bottom = y + _AWAY[1]
+        while any(left < b[1] and b[0] < left + wide and bottom < b[3] and b[2] < bottom + high for b in taken):
+            bottom = min(b[3] for b in taken if b[3] > bottom) + _APART
+        taken.append((left, left + wide, bottom, bottom + high))
+        corners.append((left, bottom))
+    return corners
+
+
+class Labels:
+    """As many labels as are shown, arranged before every rendering."""
+
+    def __init__(self, renderer: Any, rgb: Colour, height: int = 16) -> None:
+        self._renderer, self._rgb, self._height = renderer, rgb, height
+        self._labels: list[Label] = []
+        renderer.AddObserver("StartEvent", self._arrange)
+
+    def show(self, told: Sequence[tuple[str, Sequence[float]]]) -> None:
+        """Words and their places in the scene."""
+        while len(self._labels) < len(told):
+            self._labels.append(Label(self._renderer, self._rgb, self._height))
+        for number, label in enumerate(self._labels):
+            words, at = told[number] if number < len(told) else ("", None)
+            label.show(words, at)
+
+    def boxes(self) -> list[Box]:
+        """Where the words stand in the view."""
+        return [label.box(self._renderer) for label in self._labels if label.actor.GetVisibility()]
+
+    def _arrange(self, *_: Any) -> None:
+        shown = [label for label in self._labels if label.actor.GetVisibility()]
+        anchors = [label.anchor(self._renderer) for label in shown]
+        sizes = [label.size() for label in shown]
+        corners = arranged(anchors, sizes, self._renderer.GetSize()[0])
+        for label, anchor, corner in zip(shown, anchors, corners, strict=True):
+            label.actor.SetDisplayOffset(round(corner[0] - anchor[0]), round(corner[1] - anchor[1]))
 
 
 class Marks:

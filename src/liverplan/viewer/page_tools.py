@@ -41,6 +41,7 @@ STYLE = """
 .lp-input { padding-left: 14px; font-size: 13px; white-space: nowrap; overflow: hidden; text-overflow: ellipsis;
   flex: 0 1 auto; }
 .lp-notice { padding: 0 12px; font-size: 12px; color: #a81616; white-space: nowrap; }
+.v-theme--dark .lp-notice { color: #ff9d94; }
 .lp-windows { font-size: 12px; background: #fff4dc; color: #222; padding: 1px 8px; margin-right: 10px;
   border-radius: 3px; white-space: nowrap; }
 header .lp-act { font-size: 13px; white-space: nowrap; flex: none; } header label { white-space: nowrap; }

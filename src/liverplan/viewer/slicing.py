@@ -11,7 +11,7 @@ from liverplan.quantity import Point
 from liverplan.report.figures import WITNESS_RGB
 from liverplan.report.slices import Plane
 from liverplan.viewer import frames
-from liverplan.viewer.drawing import Label, Lines, Marks
+from liverplan.viewer.drawing import Labels, Lines, Marks
 from liverplan.viewer.outlines import Outlined
 from liverplan.volume import AnyArray, FloatArray, Grid
 
@@ -49,7 +49,7 @@ class SliceView:
         self._witness = Lines(self.renderer, WITNESS_RGB, 3.0)
         self._stroke = Lines(self.renderer, STROKE_RGB, 2.0)
         self._cut = Lines(self.renderer, PLANE_RGB, 2.5)
-        self._label = Label(self.renderer, WITNESS_RGB, 14)
+        self._label = Labels(self.renderer, WITNESS_RGB, 14)
         self._marks = Marks(self.renderer, PAPER, self._letters)
         self._style = _listen(self.window, self)
 
@@ -99,11 +99,11 @@ class SliceView:
         ends = None if ends_lps_mm is None else self._grid.to_index(ends_lps_mm)
         if ends_lps_mm is None or ends is None or not self._touches(ends):
             self._witness.show([])
-            self._label.show("", None)
+            self._label.show([])
             return
         line = frames.to_page(self.plane, self._grid, ends_lps_mm)
         self._witness.show([line])
-        self._label.show(words, line.mean(axis=0).tolist())
+        self._label.show([(words, line.mean(axis=0).tolist())])
 
     def window_level(self, low: float, high: float) -> None:
         look = self._picture.GetProperty()

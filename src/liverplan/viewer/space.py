@@ -17,7 +17,7 @@ from liverplan.report.camera import Camera, standard_camera, witness_camera
 from liverplan.report.figures import CUT_RGB, SHELL_RGB, SPECIMEN_RGB, WITNESS_RGB
 from liverplan.report.rendering import SHELL, Part, read_parts
 from liverplan.surface import pooled_surface
-from liverplan.viewer.drawing import Label, Lines, Marks
+from liverplan.viewer.drawing import Labels, Lines, Marks
 from liverplan.viewer.targets import Target
 from liverplan.volume import AnyArray, FloatArray, Grid
 
@@ -44,7 +44,7 @@ class SpaceView:
         self._front = _in_front(self.window, self.renderer)
         self._witness = Lines(self._front, WITNESS_RGB, 3.0)
         self._line, self._points = Lines(self._front, DRAWN_RGB, 4.0), Lines(self._front, INK, 7.0)
-        self._labels: list[Label] = []
+        self.labels = Labels(self._front, WITNESS_RGB)
         self._marks = Marks(self._front, INK, self._letters)
         _turn_by_mouse(self.window)
 
@@ -117,13 +117,7 @@ class SpaceView:
         """The lines of measured distances with their words."""
         lines = [t for t in shown if t.ends_lps_mm is not None]
         self._witness.show([np.array(t.ends_lps_mm) for t in lines])
-        while len(self._labels) < len(lines):
-            self._labels.append(Label(self._front, WITNESS_RGB))
-        for number, label in enumerate(self._labels):
-            if number < len(lines):
-                label.show(lines[number].tag, lines[number].at_lps_mm)
-            else:
-                label.show("", None)
+        self.labels.show([(t.tag, t.at_lps_mm) for t in lines if t.at_lps_mm is not None])
 
     def stand(self, view: str) -> None:
         """Look from a standard side at the whole liver."""
