@@ -9,7 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from liverplan.errors import ResourceError, UnreadableInput
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "pacs"))
+
+import pacs_case
+
+from liverplan.anatomy import Structure
+from liverplan.errors import ResourceError, SegmentationRefused, UnreadableInput
+from liverplan.io.images import read_image
+from liverplan.io.segmentations import read_segmentation
 from liverplan.viewer.received import Limits, Received, linked, require_room, unpack
 
 HOSTILE = [
@@ -96,6 +103,45 @@ def test_dicom_files_are_one_series_folder(received):
     put(received, "image_2.dcm")
     assert received.image() == received.home / "dicom"
     assert received.masks() is None
+
+
+def send(received: Received, study: Path) -> None:
+    for path in sorted(path for path in study.rglob("*") if path.is_file()):
+        put(received, f"study/{path.name}", path.read_bytes())
+
+
+def test_a_dicom_segmentation_among_the_slices_is_the_masks_and_no_slice(received, tmp_path):
+    pacs_case.write_study(tmp_path / "study")
+    send(received, tmp_path / "study")
+    series, masks = received.image(), received.masks()
+    assert series == received.home / "dicom"
+    assert len(list(series.iterdir())) == len(list((tmp_path / "study" / "ct").iterdir()))
+    found = read_segmentation(masks, read_image(series).grid)
+    assert len(set(found.masks[Structure.LESIONS].ravel().tolist()) - {0}) == len(pacs_case.LESIONS)
+    assert received.masks() == masks, "as often as it is asked for"
+
+
+def test_mask_files_go_before_a_dicom_segmentation(received, tmp_path):
+    pacs_case.write_study(tmp_path / "study")
+    send(received, tmp_path / "study")
+    put(received, "study/masks/liver.nii.gz")
+    assert files_below(received.masks()) == ["liver.nii.gz"]
+
+
+def test_a_dicom_segmentation_beside_a_volume_is_no_second_scan(received, tmp_path):
+    pacs_case.write_study(tmp_path / "study")
+    put(received, "scan.nii.gz")
+    put(received, "seg.dcm", (tmp_path / "study" / "seg.dcm").read_bytes())
+    assert received.image() == received.home / "volume.nii.gz"
+    assert files_below(received.masks()) == ["seg.dcm"]
+
+
+def test_two_dicom_segmentations_are_refused(received, tmp_path):
+    pacs_case.write_study(tmp_path / "study")
+    for _ in range(2):
+        put(received, "seg.dcm", (tmp_path / "study" / "seg.dcm").read_bytes())
+    with pytest.raises(SegmentationRefused, match="several DICOM segmentations"):
+        received.masks()
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 """Files from the page: stored under generated names, counted and limited, and never by a name that was sent.
 
 A scan comes as DICOM files, as one volume file, or as a zip of either; beside it may be masks under the names that
-`--segmentation` knows. Of a sent name only this is looked at: whether its last part ends like a volume or a zip, and
-whether it is one of the known names of masks or lies in a folder of masks.
+`--segmentation` knows, or a DICOM Segmentation. Of a sent name only this is looked at: whether its last part ends like
+a volume or a zip, and whether it is one of the known names of masks or lies in a folder of masks.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import IO
 
 from liverplan.errors import ResourceError, UnreadableInput
+from liverplan.io.dicom_seg_in import segmentation_in
 from liverplan.io.folder import writing
 from liverplan.io.segmentations import NAMES, SEGMENTS, VENOUS_SYSTEM
 
 VOLUMES = (".nii.gz", ".nii", ".nrrd", ".mha")
 ZIP = ".zip"
 DICOM, MASKS, PACKED = "dicom", "masks", "packed"
+SEGMENTATION = "seg.dcm"
 MASK_FOLDERS = ("masks", "segmentation", "segmentations")
 """In folders of these names other structures (bone, arteries) lie beside those that are read; they are no scans."""
 CHUNK_BYTES = 1 << 20
@@ -82,7 +84,9 @@ class Received:
             raise _refused("too large", f"more than {most}", f"at most {most} at a time")
 
     def image(self) -> Path:
-        """The scan: the volume, or the folder of DICOM files. Raises UnreadableInput where there is none, or two."""
+        """The scan: the volume, or the folder of DICOM files. Raises UnreadableInput where there is none, or two; and
+        as `masks`."""
+        self._set_apart()
         series = self.home / DICOM
         others = sorted(series.iterdir()) if series.is_dir() else []
         if self._volume is None:
@@ -94,8 +98,21 @@ class Received:
         return self._volume
 
     def masks(self) -> Path | None:
-        """The folder of masks that came with the scan."""
+        """The folder of masks that came with the scan. Mask files go before a DICOM Segmentation, as `--segmentation`
+        has it. Raises SegmentationRefused where there are several DICOM Segmentations and no mask files."""
+        self._set_apart()
         return self.home / MASKS if (self.home / MASKS).is_dir() else None
+
+    def _set_apart(self) -> None:
+        """Put a DICOM Segmentation that was sent among the scan's files where masks are looked for."""
+        series, masks = self.home / DICOM, self.home / MASKS
+        if not series.is_dir() or masks.is_dir():
+            return
+        found = segmentation_in(series)
+        if found is not None:
+            with writing(masks):
+                masks.mkdir()
+                found.rename(masks / SEGMENTATION)
 
     def _path(self, told: str) -> Path | None:
         parts = re.split(r"[/\\]", told.lower())
