@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,13 +14,14 @@ import pytest
 if find_spec("trame") is None:
     pytest.skip("the extra `view` is not installed", allow_module_level=True)
 
-from test_viewer_server import on_page
+from test_viewer_server import live, on_page
 
 import simple_case
 from conftest import LESIONS, serving
 from liverplan.anatomy import Structure
 from liverplan.cli.main import run
 from liverplan.io.writing import write_segmentation, write_volume
+from liverplan.viewer.app import UNREAD, UNREADABLE
 from liverplan.volume import Grid, Segmentation
 
 VESSELS = (Structure.PORTAL_VEIN, Structure.HEPATIC_VEINS, Structure.VENA_CAVA)
@@ -102,3 +104,37 @@ def test_it_opens_shows_its_own_numbers_and_can_be_used(served_folder, folder, n
     assert state["windows"] == (["auto"] if number == 2 else ["auto", "liver", "abdomen", "vessels", "bone"])
     assert ("--image" in state["case_note"]) == (number == 3)
     assert state["resection"] == (report["resections"][-1]["name"] if report["resections"] else "")
+
+
+@pytest.fixture
+def again(folder: Path, tmp_path: Path) -> Path:
+    """A case of its own, whose masks can be spoilt."""
+    return shutil.copytree(folder / "a", tmp_path / "a")
+
+
+def test_the_views_say_while_nothing_is_outlined_because_masks_are_not_read_yet(again):
+    with serving(again) as server:
+        # Masks are read once a page has its first pictures, or seconds later: none is open here.
+        assert on_page(server, lambda page: page.state())["unread"] == UNREAD
+        state = on_page(server, live)
+    assert state["unread"] == ""
+    assert {"liver", "lesion_1"} <= set(state["shown"])
+
+
+def test_the_views_say_that_masks_cannot_be_read(again):
+    (again / "segmentation" / "lesions.nii.gz").write_bytes(b"\x1f\x8b spoilt")
+
+    async def act(page):
+        for _ in range(120):
+            state = await page.state()
+            if state["unread"] != UNREAD:
+                break
+            await asyncio.sleep(0.25)
+        return state
+
+    with serving(again) as server:
+        state = on_page(server, act)
+    assert state["unread"] == UNREADABLE
+    assert state["case_note"].startswith("The masks cannot be shown")
+    assert state["margin_source"] == "stored"
+    assert state["layers"] == []

@@ -50,6 +50,8 @@ AUTO = "auto"
 POLL_S = 0.25
 WAIT_FOR_PAGE_S = 8.0
 REMEMBER_S = 1.0
+UNREAD, UNREADABLE = "Masks are being read: nothing is outlined yet", "Masks cannot be read: nothing is outlined"
+"""What a view says that shows a case without its masks."""
 
 
 class Viewer:
@@ -93,7 +95,7 @@ class Viewer:
         self._margin_mm = float(case.report["limits"]["wide_margin_mm"])
         self.prepared: Prepared | None = None
         self.space.clear()
-        self.state.shown, self.state.layers = [], []
+        self.state.shown, self.state.layers, self.state.unread = [], [], UNREAD
         self._open_views()
         self._publish()
         self.cutting.hold()
@@ -113,7 +115,7 @@ class Viewer:
 
     def _fill(self, case: OpenCase) -> None:
         """The masks of the case that is held: outlines, surfaces, corrections."""
-        self.case = replace(self.case, segmentation=case.segmentation)
+        self.case, self.state.unread = replace(self.case, segmentation=case.segmentation), ""
         for name in self.outlines.keys() - {s.value for s in case.segmentation.masks}:
             self.outlines[name] = None
         self.outlines |= anatomy(case.segmentation)
@@ -137,6 +139,7 @@ class Viewer:
             full = await asyncio.to_thread(with_masks, case)
         except LiverplanError as error:
             with self.state as state:
+                state.unread = UNREADABLE
                 state.margin_stage, state.case_note = "", f"The masks cannot be shown: {error.what}. {error.do}"
             return False
         if self.case.folder != case.folder:
