@@ -27,7 +27,8 @@ def test_without_the_extra_it_says_what_to_install(planned, capsys, monkeypatch)
     assert 'pip install "liverplan[view]"' in refused(capsys, str(planned))
 
 
-def test_a_folder_without_a_case_is_refused(tmp_path, capsys):
+def test_a_plan_that_was_never_finished_is_refused(tmp_path, capsys):
+    (tmp_path / "run.json").write_text("{}")
     pytest.importorskip("trame")
     assert "liverplan plan" in refused(capsys, str(tmp_path))
 

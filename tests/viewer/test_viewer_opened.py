@@ -11,7 +11,7 @@ import pytest
 
 from liverplan.errors import UnreadableInput
 from liverplan.io.writing import write_volume
-from liverplan.viewer.cases import find_cases
+from liverplan.viewer.cases import find_cases, is_empty_home
 from liverplan.viewer.opened import open_case
 from liverplan.volume import Volume
 
@@ -89,6 +89,17 @@ def test_the_cases_of_a_folder_and_of_a_cohort_are_found_by_name(tmp_path):
         (tmp_path / name / "report.json").write_text("{}", encoding="utf-8")
     (tmp_path / "empty").mkdir()
     assert find_cases(tmp_path) == (tmp_path / "a", tmp_path / "b", tmp_path / "cases" / "c")
+
+
+@pytest.mark.parametrize("inside", ["run.json", "cases"])
+def test_only_a_folder_that_is_no_result_takes_a_first_case(planned, tmp_path, inside):
+    """A plan that was not finished and a cohort without a case are told, not taken for an empty folder."""
+    assert is_empty_home(tmp_path)
+    assert not is_empty_home(planned.parent), "it has one"
+    assert not is_empty_home(planned)
+    assert not is_empty_home(tmp_path / "nowhere")
+    (tmp_path / inside).mkdir()
+    assert not is_empty_home(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["", "nowhere"])

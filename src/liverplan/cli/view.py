@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import webbrowser
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,7 @@ Examples:
   liverplan view out
   liverplan view out --image scan.nii.gz
   liverplan view cohort-out --no-browser
+  liverplan view new-folder                 an empty one: load the first scan in the browser
 """
 
 
@@ -46,12 +48,30 @@ def view(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    from liverplan.viewer.cases import find_cases, home_of
+    from liverplan.viewer.cases import find_cases, home_of, is_empty_home
+    from liverplan.viewer.first import AGAIN, Address, build_waiting, taken_over
+    from liverplan.viewer.guard import new_key
     from liverplan.viewer.serve import DrawingTest, require_free, require_trame, serve
 
     require_trame()
     require_free(port)
-    console, cases = Console(quiet, as_json), find_cases(path)
+    console, again = Console(quiet, as_json), taken_over(os.environ)
+    os.environ.pop(AGAIN, None)
+
+    def ready(address: str, chosen: int) -> None:
+        if again is None:
+            console.result({"url": address, "port": chosen, "cases": [str(case) for case in cases]})
+            sys.stdout.flush()
+            console.say(f"view: {address}\nStop with Ctrl-C. {RESEARCH_USE_ONLY}")
+            if browser:
+                webbrowser.open(address)
+
+    cases: tuple[Path, ...] = ()
+    if is_empty_home(path):
+        page = Address(port, new_key(), new_key())
+        serve(lambda server: build_waiting(server, home_of(path), page), ready, port, page.key, page.secret)
+        return
+    cases = find_cases(path)
     drawing = DrawingTest()
     with console.progress("reading the case"), ThreadPoolExecutor(max_workers=1) as beside:
         # Reading the scan and loading the program take a second each.
@@ -61,14 +81,8 @@ def view(
         first = reading.result()
     drawing.require()
 
-    def ready(address: str, chosen: int) -> None:
-        console.result({"url": address, "port": chosen, "cases": [str(case) for case in cases]})
-        sys.stdout.flush()
-        console.say(f"view: {address}\nStop with Ctrl-C. {RESEARCH_USE_ONLY}")
-        if browser:
-            webbrowser.open(address)
-
-    serve(lambda server: build(server, cases, first, home_of(path)), ready, port)
+    listen = again or Address(port, new_key(), new_key())
+    serve(lambda server: build(server, cases, first, home_of(path)), ready, listen.port, listen.key, listen.secret)
 
 
 def _opened(folder: Path, image: Path | None) -> OpenCase:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from liverplan.errors import InputError, UnreadableInput
+from liverplan.io.folder import MARKER
 from liverplan.report import wording
 from liverplan.report.load import FILE, load_report
 
@@ -35,6 +36,14 @@ def find_cases(path: Path) -> tuple[Path, ...]:
             do="Plan the case first: liverplan plan IMAGE -o OUT.",
         )
     return tuple(found)
+
+
+def is_empty_home(path: Path) -> bool:
+    """Whether a first case could be put here: a folder without any that is no result of this program itself."""
+    path = Path(path)
+    if not path.is_dir() or any((path / name).exists() for name in (MARKER, "cases")):
+        return False
+    return not any(_is_case(child) for child in path.iterdir())
 
 
 def home_of(path: Path) -> Path:

@@ -14,7 +14,7 @@ import time
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from liverplan.errors import InputError, LiverplanError, ResourceError, UnreadableInput
 from liverplan.io.folder import writing
@@ -22,8 +22,13 @@ from liverplan.viewer.cases import CASE_NAMES, listed
 from liverplan.viewer.child import Child
 from liverplan.viewer.received import CHUNK_BYTES, LIMITS, Limits, Received, linked, require_room
 
-if TYPE_CHECKING:
-    from liverplan.viewer.app import Viewer
+
+class Holder(Protocol):
+    """What the loaded cases are listed in: the viewer, or the page before there is any case."""
+
+    state: Any
+    cases: tuple[Path, ...]
+
 
 PROGRAM = "liverplan.intake"
 TOKEN = "X-Liverplan-Token"
@@ -39,7 +44,7 @@ _TELL_S = 0.3
 class Loading:
     """What the page loads; one scan at a time. root: the folder that the cases lie in."""
 
-    def __init__(self, viewer: Viewer, root: Path, limits: Limits = LIMITS) -> None:
+    def __init__(self, viewer: Holder, root: Path, limits: Limits = LIMITS) -> None:
         self._viewer, self._root, self._limits = viewer, root, limits
         self._child = Child(PROGRAM, CANCELLED)
         self._busy = self._cancelled = False

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from liverplan.viewer.guard import ADDRESS
-from liverplan.viewer.loading import TOKEN
+from liverplan.viewer.loading import TOKEN, Loading
 
-if TYPE_CHECKING:
-    from liverplan.viewer.app import Viewer
+
+class Page(Protocol):
+    """What has a list of cases, and loads scans into it."""
+
+    loading: Loading
+
 
 STYLE = """
 .lp-drop { border: 2px dashed #8aa; border-radius: 6px; padding: 8px 12px; margin: 6px 0; text-align: center; }
@@ -75,7 +79,7 @@ SCRIPT = """
 """.replace("ADDRESS", ADDRESS.lstrip("/")).replace("TOKEN", TOKEN)
 
 
-def cases(html: Any, viewer: Viewer) -> None:
+def cases(html: Any, viewer: Page) -> None:
     """The cases of the folder with their verdicts, a search by name or verdict, and a way in for another scan."""
     with html.Div(v_if=("cases_shown", False), classes="lp-over lp-cases"):
         html.Button("Close", classes="lp-plain", style="float:right; margin:0 0 4px 8px", click="cases_shown = false")
@@ -117,7 +121,7 @@ def cases(html: Any, viewer: Viewer) -> None:
         )
 
 
-def _ways_in(html: Any, viewer: Viewer) -> None:
+def _ways_in(html: Any, viewer: Page) -> None:
     with html.Div(classes="lp-drop"):
         html.Div("Drop a DICOM folder, a .zip, .nii.gz or .nrrd file here, alone or with its masks, or")
         for name, title, more in (("load_folder", "choose a folder", "webkitdirectory"), ("load_files", "files", "")):

@@ -54,18 +54,18 @@ def require_free(port: int) -> None:
             ) from error
 
 
-def serve(build: Build, ready: Ready, port: int = 0) -> None:
+def serve(build: Build, ready: Ready, port: int = 0, key: str | None = None, secret: str | None = None) -> None:
     """Build the page on a fresh trame server and serve it until interrupted.
 
     build: puts state and page on the server. ready: told the address (with the key) and the port once it listens.
-    port: 0 for a random free one.
+    port: 0 for a random free one. key, secret: those of a page that is open already; new ones where None.
     """
     require_trame()
     prepare_rendering()
     from trame.app import get_server
 
     server = get_server("liverplan-view", client_type="vue3")
-    guard = Guard(new_key(), new_key(), lambda: int(server.port))
+    guard = Guard(key or new_key(), secret or new_key(), lambda: int(server.port))
     # trame reads the command line of the program: it must see nothing of it.
     os.environ["TRAME_ARGS"] = ""
     server.cli.set_defaults(authKey=guard.secret)
