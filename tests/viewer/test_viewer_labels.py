@@ -29,7 +29,25 @@ def test_no_label_covers_another_and_none_is_cut_off_at_the_side(told: list) -> 
 
 def test_a_label_alone_stands_beside_its_place() -> None:
     assert arranged([(50.0, 60.0)], [(80.0, 20.0)], WIDTH) == [(60.0, 68.0)]
-    assert arranged([(390.0, 60.0)], [(80.0, 20.0)], WIDTH) == [(300.0, 68.0)], "to the left where it would be cut off"
+    assert arranged([(390.0, 60.0)], [(80.0, 20.0)], WIDTH) == [(320.0, 68.0)], "over it where it would be cut off"
+
+
+@given(st.lists(st.tuples(at, size, st.booleans()), max_size=6))
+def test_no_label_stands_under_the_pages_buttons(told: list) -> None:
+    ceiling = HEIGHT - 34.0
+    sizes = [s for _, s, _ in told]
+    corners = arranged([a for a, _, _ in told], sizes, WIDTH, [left for _, _, left in told], ceiling)
+    boxes = [(x, x + w, y, y + h) for (x, y), (w, h) in zip(corners, sizes, strict=True)]
+    assert all(box[3] <= ceiling + 1e-6 for box in boxes)
+    assert all(box[0] >= 0 and box[1] <= WIDTH + 1e-6 for box in boxes)
+    assert not any(over(a, b) for a, b in itertools.combinations(boxes, 2))
+
+
+def test_two_lesions_that_face_each_other_have_their_words_on_their_own_sides() -> None:
+    """Both limited by what lies between them: the words of the left one go left, so that none lies on the other."""
+    corners = arranged([(190.0, 100.0), (210.0, 100.0)], [(80.0, 20.0)] * 2, WIDTH, [True, False])
+    assert corners == [(100.0, 108.0), (220.0, 108.0)]
+    assert arranged([(50.0, 60.0)], [(80.0, 20.0)], WIDTH, [True]) == [(0.0, 68.0)], "over it where left is cut off"
 
 
 def test_labels_of_places_close_together_are_read_apart_once_they_are_drawn() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,8 @@ _LEFT, _BELOW = 0.03, 0.05
 _AWAY = (10, 8)
 """From a place to the words about it, pixels."""
 _APART = 2.0
+_TOOLS = 34
+"""Height of the page's buttons over a view, pixels."""
 _DOTS_PER_INCH = 72
 """Of VTK's windows, unless somebody sets another."""
 
@@ -99,10 +102,7 @@ class Label:
 
     def anchor(self, renderer: Any) -> tuple[float, float]:
         """Its place in the view, pixels from the lower left."""
-        renderer.SetWorldPoint(*self.actor.GetPosition(), 1.0)
-        renderer.WorldToDisplay()
-        x, y, _ = renderer.GetDisplayPoint()
-        return float(x), float(y)
+        return _on_view(renderer, self.actor.GetPosition())
 
     def size(self) -> tuple[float, float]:
         """Width and height of the words, pixels."""
@@ -123,23 +123,55 @@ Box = tuple[float, float, float, float]
 """Left, right, bottom, top in pixels."""
 
 
+def _on_view(renderer: Any, place: Sequence[float]) -> tuple[float, float]:
+    """Where a place of the scene is seen, pixels from the lower left."""
+    renderer.SetWorldPoint(*place, 1.0)
+    renderer.WorldToDisplay()
+    x, y, _ = renderer.GetDisplayPoint()
+    return float(x), float(y)
+
+
 def arranged(
-    anchors: Sequence[tuple[float, float]], sizes: Sequence[tuple[float, float]], width: float
+    anchors: Sequence[tuple[float, float]],
+    sizes: Sequence[tuple[float, float]],
+    width: float,
+    leftward: Sequence[bool] = (),
+    ceiling: float = math.inf,
 ) -> list[tuple[float, float]]:
     """Lower left corners for boxes beside their anchors: inside the view's `width`, none over another. All in pixels.
 
-    A box stands up and right of its anchor, to the left where it would be cut off, and higher until it is free.
+    A box stands up and right of its anchor, or up and left where `leftward` says so; over it where it would be cut off;
+    and higher until it is free, or lower where that would be above the `ceiling`.
     """
     taken: list[Box] = []
     corners = []
-    for (x, y), (wide, high) in zip(anchors, sizes, strict=True):
-        left = x + _AWAY[0] if x + _AWAY[0] + wide <= width else max(x - _AWAY[0] - wide, 0.0)
-        bottom = y + _AWAY[1]
-        while any(left < b[1] and b[0] < left + wide and bottom < b[3] and b[2] < bottom + high for b in taken):
-            bottom = min(b[3] for b in taken if b[3] > bottom) + _APART
+    for number, ((x, y), (wide, high)) in enumerate(zip(anchors, sizes, strict=True)):
+        left = _beside(x, wide, width, number < len(leftward) and leftward[number])
+        bottom = _free(left, wide, high, min(y + _AWAY[1], ceiling - high), taken, ceiling)
         taken.append((left, left + wide, bottom, bottom + high))
         corners.append((left, bottom))
     return corners
+
+
+def _beside(x: float, wide: float, width: float, leftward: bool) -> float:
+    left = x - _AWAY[0] - wide if leftward else x + _AWAY[0]
+    return max(min(left, width - wide), 0.0)
+
+
+def _free(left: float, wide: float, high: float, bottom: float, taken: Sequence[Box], ceiling: float) -> float:
+    """The lower edge nearest above `bottom`, else below it, at which a box covers none that is there."""
+
+    def covered(at: float) -> list[Box]:
+        return [b for b in taken if left < b[1] and b[0] < left + wide and at < b[3] and b[2] < at + high]
+
+    above = below = bottom
+    while found := covered(above):
+        above = max(b[3] for b in found) + _APART
+    if above + high <= ceiling:
+        return above
+    while found := covered(below):
+        below = min(b[2] for b in found) - _APART - high
+    return below
 
 
 class Labels:
@@ -148,10 +180,13 @@ class Labels:
     def __init__(self, renderer: Any, rgb: Colour, height: int = 16) -> None:
         self._renderer, self._rgb, self._height = renderer, rgb, height
         self._labels: list[Label] = []
+        self._origins: Sequence[Sequence[float]] = ()
         renderer.AddObserver("StartEvent", self._arrange)
 
-    def show(self, told: Sequence[tuple[str, Sequence[float]]]) -> None:
-        """Words and their places in the scene."""
+    def show(self, told: Sequence[tuple[str, Sequence[float]]], origins: Sequence[Sequence[float]] = ()) -> None:
+        """Words and their places in the scene. origins: for each a place that it stands on the far side of, so that the
+        words on a lesion do not lie over its neighbour."""
+        self._origins = origins
         while len(self._labels) < len(told):
             self._labels.append(Label(self._renderer, self._rgb, self._height))
         for number, label in enumerate(self._labels):
@@ -166,7 +201,9 @@ class Labels:
         shown = [label for label in self._labels if label.actor.GetVisibility()]
         anchors = [label.anchor(self._renderer) for label in shown]
         sizes = [label.size() for label in shown]
-        corners = arranged(anchors, sizes, self._renderer.GetSize()[0])
+        width, height = self._renderer.GetSize()
+        leftward = [a[0] < _on_view(self._renderer, o)[0] for a, o in zip(anchors, self._origins, strict=False)]
+        corners = arranged(anchors, sizes, width, leftward, height - _TOOLS)
         for label, anchor, corner in zip(shown, anchors, corners, strict=True):
             label.actor.SetDisplayOffset(round(corner[0] - anchor[0]), round(corner[1] - anchor[1]))
 

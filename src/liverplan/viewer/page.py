@@ -31,7 +31,7 @@ html { overflow: hidden !important; }
   padding: 0 6px; font-size: 12px; cursor: pointer; }
 .lp-layers { position: absolute; right: 6px; bottom: 26px; z-index: 2; font-size: 11px; color: #222;
   background: rgba(255,255,255,.8); padding: 2px 6px; border-radius: 3px; }
-.lp-unread { position: absolute; left: 0; right: 0; bottom: 40px; z-index: 2; pointer-events: none; text-align: center;
+.lp-unread { position: absolute; left: 0; right: 0; bottom: 60px; z-index: 2; pointer-events: none; text-align: center;
   font-size: 13px; background: #fff4dc; color: #222; }
 .lp table { border-collapse: collapse; width: 100%; }
 .lp td, .lp th { padding: 2px 6px; vertical-align: top; text-align: left; border-bottom: 1px solid #e4e4e4; }

@@ -117,12 +117,14 @@ class SpaceView:
         """The lines of measured distances with their words."""
         lines = [t for t in shown if t.ends_lps_mm is not None]
         self._witness.show([np.array(t.ends_lps_mm) for t in lines])
-        self.labels.show([(t.tag, t.at_lps_mm) for t in lines if t.at_lps_mm is not None])
+        # Beyond the lesion's end of the line, where the lesion is; the other end is on what limits it.
+        self.labels.show([(t.tag, t.at_lps_mm) for t in lines], [t.ends_lps_mm[1] for t in lines if t.ends_lps_mm])
 
     def stand(self, view: str) -> None:
         """Look from a standard side at the whole liver."""
         if len(self._framed):
-            scene.aim(self.renderer, standard_camera(view, self._framed, SIZE[0] / SIZE[1]))
+            width, height = self.window.GetSize()
+            scene.aim(self.renderer, standard_camera(view, self._framed, width / max(height, 1)))
 
     def focus(self, target: Target) -> None:
         """Look at a measured distance at its full length, from the side that hides it least."""
