@@ -9,6 +9,7 @@ from typing import Any
 from liverplan.viewer import remembered
 from liverplan.viewer.app import Viewer
 from liverplan.viewer.guard import ADDRESS
+from liverplan.viewer.memory import share_arenas
 from liverplan.viewer.opened import OpenCase
 from liverplan.viewer.page import build_page
 
@@ -17,6 +18,7 @@ WEBSOCKET = "/ws"
 
 def build(server: Any, cases: Sequence[Path], first: OpenCase, home: Path) -> None:
     """Put the viewer on a trame server. home: the folder that scans are loaded into as new cases."""
+    share_arenas()
     viewer = Viewer(server, cases, first, home)
     build_page(server, viewer)
     acts = {"jump": viewer.jump, "choose": viewer.choose, "save": viewer.save, "recompute": viewer.revising.start}
