@@ -34,6 +34,10 @@ def ellipsoid_ct(spacing_mm: tuple[float, float, float] = (3.0, 3.0, 5.0)) -> Vo
     return Volume(grid, array)
 
 
+SURE = np.float32(15.0)
+"""Logits as far apart as a trained network's: what it doubts is no lesion."""
+
+
 class BrightIsLiver:
     """An engine that thresholds, so that geometry can be tested without training."""
 
@@ -50,7 +54,7 @@ class BrightIsLiver:
         scores[1] = (hounsfield > 70) & (hounsfield < 150)
         if self.n_classes > 2:
             scores[2] = (hounsfield > 0) & (hounsfield <= 70)
-        return scores
+        return scores * SURE
 
 
 class BrightestIsLiver(BrightIsLiver):
@@ -62,7 +66,7 @@ class BrightestIsLiver(BrightIsLiver):
         scores[1] = patch > 0.8
         if self.n_classes > 2:
             scores[2] = (patch > 0.5) & (patch <= 0.8)
-        return scores
+        return scores * SURE
 
 
 def ellipsoid_mr() -> Volume:

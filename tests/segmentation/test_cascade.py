@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tomli_w
-from cases import BrightestIsLiver, BrightIsLiver, ellipsoid_ct, ellipsoid_mr, write_small_models
+from cases import SURE, BrightestIsLiver, BrightIsLiver, ellipsoid_ct, ellipsoid_mr, write_small_models
 
 from liverplan.anatomy import Structure
 from liverplan.errors import GeometryError, ResourceError, SegmentationRefused
@@ -47,6 +47,28 @@ def test_the_liver_is_found_with_its_volume_and_its_lesion(models: Path) -> None
     assert result.origin == "model"
     assert result.model is not None
     assert len(result.model["sha256"]) == 64
+
+
+def test_the_network_says_how_sure_it_is_of_what_it_draws(models: Path) -> None:
+    result = segment(ellipsoid_ct(), models)
+    assert set(result.confidence) == set(result.masks)
+    assert result.confidence[Structure.LIVER].expected_dice > 0.95
+    assert result.confidence[Structure.LIVER].boundary_mm < 2.0
+
+
+class Unsure(BrightIsLiver):
+    """Draws the same and is sure of nothing."""
+
+    def __call__(self, patch: np.ndarray) -> np.ndarray:
+        return super().__call__(patch) / SURE
+
+
+def test_what_the_network_doubts_is_no_lesion_and_said(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cascade, "load_engine", Unsure)
+    result = segment(ellipsoid_ct(), models)
+    assert not result.has(Structure.LESIONS)
+    assert any("1 spot(s) that the model itself doubts" in note for note in result.notes)
+    assert result.confidence[Structure.LIVER].expected_dice < 0.9
 
 
 def test_structures_that_the_model_does_not_draw_are_absent_and_said_to_be(models: Path) -> None:

@@ -94,17 +94,17 @@ def test_an_empty_mask_has_no_boundary() -> None:
 
 
 def test_a_spot_that_the_network_itself_doubts_is_left_out_and_counted() -> None:
-    share = np.full((N, N, N), 0.05, dtype=np.float32)
+    scores = np.zeros((6, N, N, N), dtype=np.float32)
     fine = np.zeros((N * 2, N * 2, N * 2), dtype=np.bool_)
-    for start, likely in ((5, 0.95), (25, 0.55)):
-        share[start : start + 8, 10:18, 10:18] = likely
+    for start, likely in ((5, 0.98), (25, 0.9)):
+        scores[2, start : start + 8, 10:18, 10:18] = np.log(likely / (1 - likely) * 5)  # against five other classes
         fine[2 * start : 2 * start + 16, 20:36, 20:36] = True
-    lattice = IsotropicImage(share, SPACING, (0.375, 0.375, 0.375))
-    kept, dropped = without_doubtful(share, lattice, fine, (0.75,) * 3, least=0.7)
+    lattice = IsotropicImage(scores[0], SPACING, (0.375, 0.375, 0.375))
+    kept, dropped = without_doubtful(scores, lattice, fine, (0.75,) * 3, least=0.95)
     assert dropped == 1
     assert kept[10:26].sum() == 16**3
     assert not kept[40:].any()
-    everything, none = without_doubtful(share, lattice, fine, (0.75,) * 3, least=0.5)
+    everything, none = without_doubtful(scores, lattice, fine, (0.75,) * 3, least=0.85)
     assert none == 0
     assert np.array_equal(everything, fine)
 

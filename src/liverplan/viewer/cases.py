@@ -41,7 +41,7 @@ def find_cases(path: Path) -> tuple[Path, ...]:
 def is_empty_home(path: Path) -> bool:
     """Whether a first case could be put here: a folder without any that is no result of this program itself."""
     path = Path(path)
-    if not path.is_dir() or any((path / name).exists() for name in (MARKER, "cases")):
+    if not path.is_dir() or any((path / name).exists() for name in (FILE, MARKER, "cases")):
         return False
     return not any(_is_case(child) for child in path.iterdir())
 

@@ -11,7 +11,7 @@ from liverplan.anatomy import Structure
 from liverplan.errors import SegmentationRefused
 from liverplan.segmentation.cascade import label_liver, no_liver
 from liverplan.segmentation.cleaning import clean, cut_off
-from liverplan.segmentation.confidence import confidence_of
+from liverplan.segmentation.confidence import confidence_of, without_doubtful
 from liverplan.segmentation.engines import choose_engine
 from liverplan.segmentation.models import Model
 from liverplan.volume import BoolArray, Grid, Reorientation, Segmentation, Volume
@@ -39,7 +39,14 @@ class Cascade:
         masks, notes = clean(labelled.labels, upright.grid.spacing_mm)
         notes = [*cut_off(masks[Structure.LIVER], labelled.box, upright.grid.shape), *notes]
         good, left_out = _good_enough(masks, self.model)
-        sure = confidence_of(labelled.scores, labelled.lattice, good, upright.grid.spacing_mm)
+        spacing = upright.grid.spacing_mm
+        if Structure.LESIONS in good:
+            good[Structure.LESIONS], doubted = without_doubtful(
+                labelled.scores, labelled.lattice, good[Structure.LESIONS], spacing
+            )
+            if doubted:
+                notes.append(f"{doubted} spot(s) that the model itself doubts were not taken for lesions: look there.")
+        sure = confidence_of(labelled.scores, labelled.lattice, good, spacing)
         whole = {s: _restored(m, labelled.box, volume.grid) for s, m in good.items()}
         said = (_WARNING.format(engine=labelled.engine), *labelled.notes, *left_out, *(notes if not left_out else []))
         return Segmentation(volume.grid, whole, "model", self.model.identity, said, sure)
