@@ -59,6 +59,14 @@ def test_what_cleaning_took_away_lowers_the_expected_overlap_by_the_share_that_i
     assert said[Structure.PORTAL_VEIN].expected_dice == pytest.approx(2 * 0.5 / 1.5, abs=0.01)
 
 
+def test_the_expected_overlap_is_multiplied_with_what_was_true_where_the_network_was_tried() -> None:
+    scores, mask = ball_scores(1.0, 3), {Structure.PORTAL_VEIN: depth_mm() > 0}
+    plain = confidence_of(scores, image(scores), mask, (SPACING,) * 3)[Structure.PORTAL_VEIN]
+    tried = confidence_of(scores, image(scores), mask, (SPACING,) * 3, {"portal_vein": 0.5})[Structure.PORTAL_VEIN]
+    assert tried.expected_dice == pytest.approx(plain.expected_dice / 2)
+    assert tried.boundary_mm == plain.boundary_mm
+
+
 def test_veins_inside_the_liver_are_liver() -> None:
     scores = ball_scores(0.01, 1)
     vein = np.zeros((N, N, N), dtype=np.bool_)

@@ -13,11 +13,11 @@ from cases import write_small_models
 
 from liverplan.errors import ModelError
 from liverplan.segmentation.intensity import scaled
-from liverplan.segmentation.models import available_models, find_model, load_stage, models_folder
+from liverplan.segmentation.models import available_models, find_model, load_stage, models_folder, read_settings
 from liverplan.segmentation.networks import NetworkSpec, build_network
 from liverplan.segmentation.windows import class_scores, labels_of
 from liverplan.training.config import read_config
-from liverplan.training.export import register
+from liverplan.training.export import calibrate, register
 
 
 @pytest.fixture
@@ -67,6 +67,22 @@ def test_a_bundle_that_asks_for_another_class_is_not_instantiated(folder: Path) 
     register("segment", bundle, folder)
     with pytest.raises(ModelError, match="not a UNet"):
         load_stage(find_model(folder).stages["segment"])
+
+
+def test_a_calibration_is_written_with_its_hash_and_read_again(folder: Path) -> None:
+    before = find_model(folder)
+    calibrate(folder, {"portal_vein": 0.667})
+    after = find_model(folder)
+    assert read_settings(after.stages["segment"]).confidence_factors == {"portal_vein": 0.67}
+    assert after.sha256 != before.sha256
+    assert after.trained_on == before.trained_on
+
+
+@pytest.mark.parametrize("factor", [0.0, -1.0, 1.5, float("nan")])
+def test_a_factor_that_makes_nothing_or_more_of_a_confidence_is_refused(factor: float, folder: Path) -> None:
+    calibrate(folder, {"liver": factor})
+    with pytest.raises(ModelError, match="confidence_factors"):
+        read_settings(find_model(folder).stages["segment"])
 
 
 def test_an_unknown_name_and_a_folder_without_registry_are_errors(tmp_path: Path) -> None:

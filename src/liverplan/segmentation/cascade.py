@@ -5,7 +5,7 @@ One fine network may serve both: then it sees the whole scan first, and its box 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -42,7 +42,8 @@ _ENDS_WITH_LIVER = np.isin(np.arange(256), (1, 2, 4))
 class Labelled:
     """labels: classes 0 to 5 in `box` of the canonical array, on the image's own voxels.
 
-    scores: of the classes on the second network's grid `lattice`, which begins with the box.
+    scores: of the classes on the second network's grid `lattice`, which begins with the box. factors: see
+    `StageSettings.confidence_factors`.
     engine: what ran the networks, for a sentence. notes: what did not go as asked for.
     """
 
@@ -50,6 +51,7 @@ class Labelled:
     box: Box
     scores: FloatVolume
     lattice: IsotropicImage
+    factors: Mapping[str, float]
     engine: str
     notes: tuple[str, ...]
 
@@ -91,7 +93,8 @@ def label_liver(volume: Volume, model: Model, kind: EngineKind, progress: Progre
     _end_near(labels, coarse, box, spacing)
     notes = dict.fromkeys((*locate.engine.notes, *segment.engine.notes))
     engines = dict.fromkeys((locate.engine.name, segment.engine.name))
-    return Labelled(labels, box, scores, image, ", then ".join(engines), tuple(notes))
+    factors = segment.settings.confidence_factors
+    return Labelled(labels, box, scores, image, factors, ", then ".join(engines), tuple(notes))
 
 
 def _stage(model: Model, name: str, kind: EngineKind) -> _Stage:

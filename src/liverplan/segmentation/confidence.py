@@ -7,6 +7,7 @@ Both are the network's opinion. `configs` of the shipped models and their cards 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -39,9 +40,14 @@ _HALF_WIDTHS = 1.96
 
 
 def confidence_of(
-    scores: FloatVolume, source: IsotropicImage, masks: Mapping[Structure, BoolArray], spacing: Spacing
+    scores: FloatVolume,
+    source: IsotropicImage,
+    masks: Mapping[Structure, BoolArray],
+    spacing: Spacing,
+    factors: Mapping[str, float] = MappingProxyType({}),
 ) -> dict[Structure, Confidence]:
     """Of every mask with a voxel. scores: logits (6, i, j, k) on the grid of `source`; masks: on the box's own voxels.
+    factors: by structure, how much of the expected Dice was true where the network was tried.
 
     A mask may differ from the scores' best class (cleaning took parts away): then less overlap is expected.
     """
@@ -60,7 +66,8 @@ def confidence_of(
         likely = np.sum([probability[c] for c in classes], axis=0)
         if structure is Structure.LIVER:  # the liver holds the veins inside it
             likely += np.where(mask, sum(probability[c] for c in _VEINS), 0.0)
-        found[structure] = Confidence(expected_dice(likely, mask), spread_mm(likely, mask, source.spacing_mm))
+        expected = factors.get(structure.value, 1.0) * expected_dice(likely, mask)
+        found[structure] = Confidence(expected, spread_mm(likely, mask, source.spacing_mm))
     return found
 
 

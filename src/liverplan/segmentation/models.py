@@ -82,13 +82,17 @@ class Model:
 
 @dataclass(frozen=True)
 class StageSettings:
-    """What a stage's `inference.json` says: the network's shape, the grid it works on, and its windows."""
+    """What a stage's `inference.json` says: the network's shape, the grid it works on, and its windows.
+
+    confidence_factors: by structure, what to multiply the Dice with that the network expects of itself.
+    """
 
     network: NetworkSpec
     spacing_mm: float
     window: tuple[int, int, int]
     overlap: float
     intensity: str = HOUNSFIELD
+    confidence_factors: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def n_classes(self) -> int:
@@ -204,7 +208,10 @@ def read_settings(stage: Stage) -> StageSettings:
         intensity = str(raw.get("intensity", HOUNSFIELD))
         if intensity not in FORMATS.values():
             raise ValueError(f"intensity {intensity!r}")
-        return StageSettings(spec, float(raw["spacing_mm"]), (i, j, k), float(raw["overlap"]), intensity)
+        factors = {str(name): float(f) for name, f in dict(raw.get("confidence_factors", {})).items()}
+        if not all(0.0 < factor <= 1.0 for factor in factors.values()):
+            raise ValueError(f"confidence_factors {factors}, not above 0 and at most 1")
+        return StageSettings(spec, float(raw["spacing_mm"]), (i, j, k), float(raw["overlap"]), intensity, factors)
     except (KeyError, TypeError, ValueError) as error:
         raise _bad_bundle(stage.bundle, str(error)) from error
 

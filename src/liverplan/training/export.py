@@ -120,6 +120,19 @@ def register(
     write_text(path, text + tomli_w.dumps({**old, "models": entries}))
 
 
+def calibrate(models: Path, factors: Mapping[str, float], modality: str = "CT") -> Path:
+    """Write `confidence_factors` into the bundle that labels structures, and its new hash into the registry."""
+    bundle = models / bundle_name("segment", modality)
+    path = bundle / "configs" / "inference.json"
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    known = {name: round(float(factor), 2) for name, factor in factors.items()}
+    _write_json(path, {**content, "confidence_factors": known})
+    entry = tomllib.loads((models / REGISTRY).read_text(encoding="utf-8"))["models"][MODEL_OF[modality]]
+    for stage in SERVES.get((modality, "segment"), ("segment",)):
+        register(stage, bundle, models, entry["trained_on"], entry["licence"], modality)
+    return path
+
+
 def inference(config: TrainingConfig) -> dict[str, Any]:
     """`configs/inference.json`: self-contained, as MONAI Label and MONAI Deploy want it."""
     return {

@@ -46,7 +46,7 @@ class Cascade:
             )
             if doubted:
                 notes.append(f"{doubted} spot(s) that the model itself doubts were not taken for lesions: look there.")
-        sure = confidence_of(labelled.scores, labelled.lattice, good, spacing)
+        sure = confidence_of(labelled.scores, labelled.lattice, good, spacing, labelled.factors)
         whole = {s: _restored(m, labelled.box, volume.grid) for s, m in good.items()}
         said = (_WARNING.format(engine=labelled.engine), *labelled.notes, *left_out, *(notes if not left_out else []))
         return Segmentation(volume.grid, whole, "model", self.model.identity, said, sure)
