@@ -264,6 +264,33 @@ def test_itk_is_not_asked_to_make_room_for_what_a_file_cannot_hold(
         read_image(path)
 
 
+@pytest.mark.parametrize("spelling", ["data file", "datafile", "DataFile"])
+def test_voxels_of_a_nrrd_lie_beside_its_header_however_that_is_spelled(spelling: str, tmp_path: Path) -> None:
+    """ITK obeys both spellings; neither may lead out of the header's folder."""
+    image = sitk.GetImageFromArray(np.arange(120, dtype=np.int16).reshape(6, 5, 4))
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    home.mkdir()
+    elsewhere.mkdir()
+    sitk.WriteImage(image, str(home / "a.nhdr"))
+    voxels = next(path for path in home.iterdir() if path.suffix != ".nhdr")
+    header = (home / "a.nhdr").read_text()
+    said = next(line for line in header.splitlines() if line.startswith("data file:"))
+    (elsewhere / voxels.name).write_bytes(voxels.read_bytes())
+
+    def pointing_to(place: str) -> Path:
+        (home / "b.nhdr").write_text(header.replace(said, f"{spelling}: {place}"))
+        return home / "b.nhdr"
+
+    assert read_image(pointing_to(voxels.name)).grid.shape == (4, 5, 6)
+    for place in (f"../elsewhere/{voxels.name}", str(elsewhere / voxels.name)):
+        with pytest.raises(UnreadableInput, match="not beside it"):
+            read_image(pointing_to(place))
+    both = header.replace(said, f"{said}\n{spelling}: ../elsewhere/{voxels.name}")
+    (home / "b.nhdr").write_text(both)
+    with pytest.raises(UnreadableInput, match="twice"):
+        read_image(home / "b.nhdr")
+
+
 def test_a_missing_file_and_a_wrong_ending_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UnreadableInput, match="does not exist"):
         read_image(tmp_path / "none.nii.gz")

@@ -28,7 +28,11 @@ _HEADER_LIMIT = 1 << 20
 _ROWS = ("dimsize", "elementspacing", "elementsize", "offset", "position", "origin", "centerofrotation")
 _MATRICES = ("transformmatrix", "rotation", "orientation")
 """Fields of a MetaImage with a number per dimension, and with one per pair of them."""
-_SAID_ONCE = frozenset((*_ROWS, *_MATRICES, "ndims", "dimension", "sizes", "elementnumberofchannels"))
+_SAID_ONCE = frozenset(
+    (*_ROWS, *_MATRICES, "ndims", "dimension", "sizes", "elementnumberofchannels", "elementdatafile", "data file")
+)
+_SAME_FIELD = {"datafile": "data file"}
+"""Second spellings of NRRD that ITK obeys as well."""
 _MOST_DIMENSIONS = 10
 _LONGEST_NAME = 255
 _LEAST_SHARE = {"raw": 1, "gzip": GZIP_LIMIT, "gz": GZIP_LIMIT, "ascii": 1, "text": 1, "txt": 1}
@@ -126,6 +130,7 @@ def header_fields(path: Path) -> dict[str, str]:
     pairs = (line.split(":" if is_nrrd else "=", 1) for line in text.splitlines() if line[:1] != "#")
     fields: dict[str, str] = {}
     for key, value in ((p[0].strip().lower(), p[1].strip()) for p in pairs if len(p) == 2 and p[1][:1] != "="):
+        key = _SAME_FIELD.get(key, key)
         if key in fields and key in _SAID_ONCE:
             raise UnreadableInput(
                 f"the header of {path.name} is damaged",
