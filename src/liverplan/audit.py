@@ -24,6 +24,7 @@ from liverplan.chain import first_broken, last_sha256
 
 FILE = "audit.jsonl"
 PLANNED, DECIDED, RENDERED, OPENED, CORRECTED, SENT = "planned", "decided", "rendered", "opened", "corrected", "sent"
+COPIED = "copied without its patient"
 
 
 @dataclass(frozen=True)

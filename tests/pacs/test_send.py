@@ -14,6 +14,7 @@ from pacs_case import write_study  # noqa: E402
 from pydicom import dcmread  # noqa: E402
 from pydicom.dataset import Dataset  # noqa: E402
 
+from liverplan import audit  # noqa: E402
 from liverplan.cli.main import run  # noqa: E402
 
 
@@ -87,3 +88,26 @@ def test_the_same_key_gives_the_same_objects_again(archive: Archive, study: Path
 def test_how_without_whether_is_a_wrong_use(archive: Archive, study: Path) -> None:
     assert run(["dicom", "send", archive.address, str(study), "--pseudonym", "x"]) == 2
     assert archive.stored == []
+
+
+def test_the_log_of_a_case_counts_what_was_sent_and_copied(archive: Archive, study: Path, tmp_path: Path) -> None:
+    """A burnt-in object and a document are left out of copies, and out of the count."""
+    case = tmp_path / "case"
+    (study / "ct").rename(tmp_path / "scan")
+    (case / "dicom").mkdir(parents=True)
+    (case / "report.json").write_text("{}", encoding="utf-8")
+    for number, path in enumerate(sorted((tmp_path / "scan").glob("*.dcm"))[:4]):
+        slice_ = dcmread(path)
+        if number == 0:
+            slice_.BurnedInAnnotation = "YES"
+        slice_.save_as(case / "dicom" / path.name)
+    key = ["--deidentify-key", str(tmp_path / "key")]
+    assert run(["dicom", "send", archive.address, str(case), "--deidentify", *key]) == 0
+    assert len(archive.stored) == 3
+    assert run(["dicom", "send", archive.address, str(case)]) == 0
+    assert (
+        run(["dicom", "deidentify", str(case / "dicom"), "-o", str(tmp_path / "copy"), "--key", str(tmp_path / "key")])
+        == 0
+    )
+    events = list(audit.read(case).events())
+    assert [(e["action"], e["objects"]) for e in events] == [("sent", 3), ("sent", 4), (audit.COPIED, 3)]

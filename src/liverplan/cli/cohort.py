@@ -6,7 +6,7 @@ import enum
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -146,7 +146,8 @@ def run(
         todo = what_is_left(cases, out, request, options)
         _say_plan(console, len(cases), todo, options, price)
         return
-    with _listening(quiet, as_json) as listener:
+    # Ray prints what a lost node or worker said on stdout, which is for the result alone.
+    with _listening(quiet, as_json) as listener, redirect_stdout(sys.stderr):
         summary = run_cohort(cases, out, request, options, _both(listener, metrics))
     if publish is not None:
         _publish(console, out, publish)

@@ -129,13 +129,16 @@ def send(
     from liverplan.pacs.archive import send as deliver
 
     console = Console(quiet, as_json)
-    whole = [file for path in paths for file in objects_in(path)]
+    found = {path: objects_in(path) for path in paths}
     with tempfile.TemporaryDirectory(prefix="liverplan-send-") as scratch:
-        files = _hidden(whole, Path(scratch), pseudonym, key, console) if hidden else whole
+        if hidden:
+            places = {path: Path(scratch) / str(number) for number, path in enumerate(found)}
+            found = {path: _hidden(found[path], places[path], pseudonym, key, console) for path in found}
+        files = [file for part in found.values() for file in part]
         deliver(parse_address(archive), files, require_title(aet))
-    for path in paths:
+    for path, part in found.items():
         if (path / "report.json").is_file():
-            audit.record(path, audit.SENT, to=archive, objects=len(objects_in(path)), deidentified=hidden)
+            audit.record(path, audit.SENT, to=archive, objects=len(part), deidentified=hidden)
     console.say(f"{len(files)} objects sent" + (" without their patient" if hidden else ""))
     console.result({"sent": [file.name if hidden else str(file) for file in files], "deidentified": hidden})
 
@@ -145,7 +148,7 @@ def _hidden(files: list[Path], scratch: Path, pseudonym: str | None, key: Path |
     from liverplan.io.deidentify import pseudonyms, write_copies
 
     given = scratch / "given"
-    given.mkdir()
+    given.mkdir(parents=True)
     for number, file in enumerate(files):
         (given / f"{number}.dcm").symlink_to(file.resolve())
     _, left_out = write_copies(given, scratch / "copies", pseudonyms(key), pseudonym)
@@ -178,6 +181,9 @@ def deidentify(
 
     console = Console(quiet, as_json)
     written, left_out = write_copies(folder, out, pseudonyms(key), pseudonym, overwrite)
+    case = folder.parent if folder.name == "dicom" else folder
+    if (case / "report.json").is_file():
+        audit.record(case, audit.COPIED, objects=written)
     for reason, n in left_out.items():
         console.say(f"{n} left out: {reason}")
     console.say(f"{written} objects in {out}")
