@@ -71,7 +71,7 @@ def _slice(pixels_hu: np.ndarray, uid: str, frame: str, description: str) -> Fil
         "Modality": "CT",
         "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"],
         "PatientName": "Secret^Name",
-        "PatientID": "0815",
+        "PatientID": "PAT-0815",
         "PixelSpacing": list(SPACING_MM),
         "SliceThickness": THICKNESS_MM,
         "Rows": pixels_hu.shape[0],

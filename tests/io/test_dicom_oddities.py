@@ -25,7 +25,7 @@ def test_what_happens_to(name: str, tmp_path: Path) -> None:
         with pytest.raises(InputError, match=expected.message) as refused:
             read_image(tmp_path)
         assert "Secret" not in str(refused.value)
-        assert "0815" not in str(refused.value)
+        assert "PAT-0815" not in str(refused.value)
         return
     volume = read_image(tmp_path, expected.series)
     assert volume.grid.affine == pytest.approx(expected.affine, abs=1e-3)
@@ -78,7 +78,7 @@ def test_a_listing_says_what_each_series_is_and_nothing_of_the_patient(tmp_path:
     assert sum("axial, portal-venous" in line for line in lines) == 1
     assert sum("sagittal, portal-venous" in line for line in lines) == 1
     assert all("6 slices, 2.5 mm" in line for line in lines)
-    assert not any("Secret" in line or "0815" in line for line in lines)
+    assert not any("Secret" in line or "PAT-0815" in line for line in lines)
 
 
 # ---- real scans -------------------------------------------------------------------------------------------------

@@ -95,7 +95,7 @@ def test_the_object_says_what_it_is_and_whose(tmp_path: Path) -> None:
     assert seg.BitsAllocated == 1
     assert seg.FrameOfReferenceUID == FRAME
     assert seg.PatientName == "Secret^Name"
-    assert seg.PatientID == "0815"
+    assert seg.PatientID == "PAT-0815"
     assert seg.StudyInstanceUID == case.source.first.StudyInstanceUID
     assert seg.SeriesInstanceUID != case.source.series_uid
     assert seg.ReferencedSeriesSequence[0].SeriesInstanceUID == case.source.series_uid

@@ -92,7 +92,7 @@ class StageSettings:
     window: tuple[int, int, int]
     overlap: float
     intensity: str = HOUNSFIELD
-    confidence_factors: Mapping[str, float] = field(default_factory=dict)
+    confidence_factors: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     @property
     def n_classes(self) -> int:
