@@ -9,7 +9,7 @@ import pytest
 
 from liverplan.training import losses
 from liverplan.training.bank import HELD_OUT
-from liverplan.training.real import cut_real_patch, read_real_scans, read_validation, read_whole_scan
+from liverplan.training.real import RealScan, cut_real_patch, read_real_scans, read_validation, read_whole_scan
 from liverplan.training.synthesis import SEGMENT_CLASSES, Recipe
 
 
@@ -23,6 +23,26 @@ def test_only_licensed_scans_are_trained_on_and_the_validation_scan_is_not_among
     patch = cut_real_patch(scans[0], Recipe((32, 32, 32), 3.0, SEGMENT_CLASSES), np.random.default_rng(0))
     assert patch.image.min() >= -1.0
     assert patch.image.max() <= 1.0
+
+
+def test_a_real_patch_for_mr_hides_what_hounsfield_units_say_and_keeps_its_labels() -> None:
+    """Liver and spleen of one CT: brighter or darker than each other by chance, at the same places as in the CT."""
+    hounsfield = np.full((40, 40, 40), -1000.0, dtype=np.float32)
+    hounsfield[4:20, 8:32, 8:32], hounsfield[20:36, 8:32, 8:32] = 110.0, 150.0
+    codes = np.full(hounsfield.shape, losses.NOT_LIVER, dtype=np.uint8)
+    codes[4:20, 8:32, 8:32] = losses.LIVER_OR_INSIDE
+    scan = RealScan("made here", hounsfield, codes)
+    brighter = []
+    for seed in range(40):
+        ct = cut_real_patch(scan, Recipe((24, 24, 24), 3.0, SEGMENT_CLASSES), np.random.default_rng(seed))
+        mr = cut_real_patch(
+            scan, Recipe((24, 24, 24), 3.0, SEGMENT_CLASSES, modality="MR"), np.random.default_rng(seed)
+        )
+        assert np.array_equal(ct.target, mr.target)
+        liver, other = mr.target == losses.LIVER_OR_INSIDE, (mr.target == losses.NOT_LIVER) & (ct.image > 0.2)
+        if min(liver.sum(), other.sum()) > 200:
+            brighter.append(mr.image[liver].mean() > mr.image[other].mean())
+    assert 0.2 < np.mean(brighter) < 0.8
 
 
 @pytest.mark.shared

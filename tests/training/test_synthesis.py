@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from liverplan.training import anatomies as t
 from liverplan.training.appearance import PHASES, _paint_patches, draw_look
-from liverplan.training.appearance_mr import draw_mr_look
+from liverplan.training.appearance_mr import draw_mr_look, seen_as_mr
 from liverplan.training.synthesis import (
     LOCATE_CLASSES,
     SEGMENT_CLASSES,
@@ -104,6 +104,15 @@ def test_an_mr_patch_has_the_networks_range_and_the_same_classes(seed: int) -> N
     assert patch.image.min() >= -1.0
     assert patch.image.max() <= 1.0
     assert set(np.unique(patch.target)) <= {0, 1, 2, 3, 4, 5}
+
+
+def test_a_ct_shown_as_an_mr_keeps_air_dark_and_no_order_of_greys() -> None:
+    hounsfield = np.array([-1000.0, -950.0, -100.0, 60.0, 110.0, 180.0], dtype=np.float32)
+    shown = np.array([seen_as_mr(hounsfield, np.random.default_rng(s)) for s in range(200)])
+    assert (shown[:, :2] == -150.0).all()
+    assert (shown[:, 2:] > -150.0).all()
+    for first, second in ((2, 3), (3, 4), (4, 5)):
+        assert 0.2 < (shown[:, first] < shown[:, second]).mean() < 0.8
 
 
 def test_in_mr_lesions_and_vessels_stand_out_from_the_liver_to_either_side() -> None:

@@ -18,6 +18,8 @@ _ANY = (t.SPLEEN, t.KIDNEY_R, t.PANCREAS, t.AORTA, t.HEART, t.STOMACH, t.ADRENAL
 THICKNESS_MM = (2.0, 3.0, 4.0, 5.0, 6.0, 8.0)
 _SEQUENCES = ("any", "T1", "T1 fat-suppressed, portal phase", "T2")
 _SHARES = (0.4, 0.2, 0.25, 0.15)
+_AIR_HU, _FAT_HU, _BONE_HU = (-900.0, -300.0), (-120.0, -70.0), (400.0, 1500.0)
+_SOFT_HU = (0.0, 40.0, 80.0, 120.0, 160.0, 220.0)
 
 
 def draw_mr_look(rng: np.random.Generator) -> Look:
@@ -77,6 +79,22 @@ def _apart(liver: float, brighter: float, rng: np.random.Generator) -> float:
     """A signal at least 0.07 from the liver's; above it with the chance `brighter`."""
     side = 1.0 if rng.random() < brighter else -1.0
     return float(np.clip(liver + side * rng.uniform(0.07, 0.45), 0.0, 1.1))
+
+
+def seen_as_mr(hounsfield: FloatVolume, rng: np.random.Generator) -> FloatVolume:
+    """A real CT on the painter's scale with another order of grey: real anatomy and texture under any contrast.
+
+    Air stays dark and fat is bright or suppressed; from water to enhanced blood the signal goes up and down at random,
+    slowly enough for the CT's noise not to become the picture.
+    """
+    fat = rng.uniform(0.0, 0.2) if rng.random() < 0.5 else rng.uniform(0.5, 1.1)
+    soft = [rng.uniform(0.1, 0.85)]
+    for _ in _SOFT_HU[1:]:
+        soft.append(float(np.clip(soft[-1] + rng.normal(0.0, 0.13), 0.02, 1.1)))
+    bone = rng.uniform(0.0, 0.5)
+    knots = (*_AIR_HU, *_FAT_HU, *_SOFT_HU, *_BONE_HU)
+    signal = np.interp(hounsfield, knots, (0.0, rng.uniform(0.0, 0.1), fat, fat, *soft, bone, bone))
+    return np.asarray(_DARK + _RANGE * signal, dtype=np.float32)
 
 
 def received(painted: FloatVolume, bias: FloatVolume, strength: float = 0.25) -> FloatVolume:

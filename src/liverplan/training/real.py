@@ -17,10 +17,13 @@ from scipy import ndimage
 from liverplan.segmentation.intensity import FloatVolume, scaled
 from liverplan.training import losses
 from liverplan.training.anatomies import LabelArray, read_canonical
-from liverplan.training.synthesis import Patch, Recipe, patch_centre, rotation, smooth_noise
+from liverplan.training.appearance_mr import seen_as_mr
+from liverplan.training.synthesis import Patch, Recipe, as_mr, patch_centre, rotation, smooth_noise
 
 LITS117_SPACING_MM = 1.4
 """Not known: chosen so that the crop's liver has an ordinary volume. Appearance only, nothing is measured on it."""
+
+_OUTSIDE_HU = -1000.0
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,10 @@ def _liver_only(scan: RealScan) -> RealScan:
 
 
 def cut_real_patch(scan: RealScan, recipe: Recipe, rng: np.random.Generator) -> Patch:
-    """A patch around a random place, rotated, scaled, its contrast and brightness varied; air where the scan ends."""
+    """A patch around a random place, rotated, scaled, its contrast and brightness varied; air where the scan ends.
+
+    For an MR recipe the CT is shown in a drawn MR contrast.
+    """
     liver = np.isin(scan.codes, (1, 2, losses.LIVER_OR_INSIDE, losses.HEALTHY_OR_VESSEL))
     body = (scan.hounsfield > -300).astype(np.uint8) * 2
     centre = patch_centre(np.where(liver, np.uint8(1), body), recipe, rng)
@@ -93,9 +99,14 @@ def cut_real_patch(scan: RealScan, recipe: Recipe, rng: np.random.Generator) -> 
     grid = np.stack(np.meshgrid(*axes, indexing="ij"))
     where = np.tensordot(matrix, grid, axes=1) + centre[:, None, None, None]
     where += rng.uniform(0, 3) * np.stack([smooth_noise(recipe.shape, 25.0, rng) for _ in range(3)])
-    image = ndimage.map_coordinates(scan.hounsfield, where, order=1, cval=-1000.0)
+    image = ndimage.map_coordinates(scan.hounsfield, where, order=1, cval=_OUTSIDE_HU)
     codes = ndimage.map_coordinates(scan.codes, where, order=0, cval=0)
-    return Patch(scaled(_relit(image, rng)), codes.astype(np.uint8))
+    if recipe.modality == "MR":
+        smooth = ndimage.gaussian_filter(image, rng.uniform(0.3, 1.0))  # a curve that goes up and down magnifies noise
+        shown = as_mr(seen_as_mr(smooth, rng), image <= _OUTSIDE_HU, recipe, rng)
+    else:
+        shown = scaled(_relit(image, rng))
+    return Patch(shown, codes.astype(np.uint8))
 
 
 def _relit(image: FloatVolume, rng: np.random.Generator) -> FloatVolume:

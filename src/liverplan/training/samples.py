@@ -64,10 +64,9 @@ class SampleSource:
 
 
 def _scans(config: TrainingConfig, bank: Path, data: Path) -> list[RealScan]:
-    """Real scans, and for the structures also the project's own phantoms; all of them CT."""
-    if config.modality != "CT":
-        return []
-    phantoms = read_phantoms(bank, config.spacing_mm) if config.stage == "segment" else []
+    """Real scans, all of them CT, and for the structures of a CT also the project's own phantoms."""
+    own = config.stage == "segment" and config.modality == "CT"
+    phantoms = read_phantoms(bank, config.spacing_mm) if own else []
     whole = [read_whole_scan(data, config.stage, config.spacing_mm)] * _WHOLE_COUNTS if config.whole_scan else []
     return read_real_scans(data, config.stage, config.spacing_mm) + phantoms + whole
 

@@ -51,25 +51,26 @@ def draw_patch(labels: LabelArray, recipe: Recipe, rng: np.random.Generator) -> 
     look = draw_mr_look(rng) if recipe.modality == "MR" else draw_look(rng)
     moved, lesions = add_lesions(moved, recipe, rng)
     painted = paint(moved, lesions, look, recipe.spacing_mm, recipe.drawn_vessels, rng)
-    image = _as_mr(painted, moved, recipe, rng) if recipe.modality == "MR" else _as_ct(painted, moved, recipe, rng)
+    ended = moved == tissue.EDGE
+    image = as_mr(painted, ended, recipe, rng) if recipe.modality == "MR" else _as_ct(painted, ended, recipe, rng)
     return Patch(image, recipe.classes[moved])
 
 
-def _as_ct(painted: FloatVolume, labels: LabelArray, recipe: Recipe, rng: np.random.Generator) -> FloatVolume:
+def _as_ct(painted: FloatVolume, ended: npt.NDArray[np.bool_], recipe: Recipe, rng: np.random.Generator) -> FloatVolume:
     hounsfield = scanned(painted, recipe.spacing_mm, rng)
-    hounsfield[labels == tissue.EDGE] = AIR_HU
+    hounsfield[ended] = AIR_HU
     return scaled(hounsfield)
 
 
-def _as_mr(painted: FloatVolume, labels: LabelArray, recipe: Recipe, rng: np.random.Generator) -> FloatVolume:
-    """Uneven sensitivity, thicker slices, noise that is never negative; the end of the scan is dark."""
+def as_mr(painted: FloatVolume, ended: npt.NDArray[np.bool_], recipe: Recipe, rng: np.random.Generator) -> FloatVolume:
+    """Uneven sensitivity, thicker slices, noise that is never negative; where the scan has `ended` it is dark."""
     bias = smooth_noise(recipe.shape, 120.0 / recipe.spacing_mm, rng)
     signal = np.abs(
         scanned(
             received(painted, bias, rng.uniform(0.05, 0.45)), recipe.spacing_mm, rng, float(rng.choice(THICKNESS_MM))
         )
     )
-    signal[labels == tissue.EDGE] = 0.0
+    signal[ended] = 0.0
     return scaled_signal(signal, (rng.uniform(0.0, 3.0), rng.uniform(97.0, 99.9)))
 
 
