@@ -95,6 +95,12 @@ def attempts(out: Path) -> list[tuple[str, str]]:
         return list(state.execute("SELECT case_id, ended FROM attempt ORDER BY number"))
 
 
+def reasons(out: Path) -> list[tuple[str, str]]:
+    """Case and reason of every attempt that failed, in order."""
+    with closing(sqlite3.connect(out / "cohort.sqlite")) as state:
+        return list(state.execute("SELECT case_id, reason FROM attempt WHERE reason IS NOT NULL ORDER BY number"))
+
+
 def folders(out: Path) -> dict[str, int]:
     """Finished cases, with the inode that their folder was written under."""
     return {path.parent.name: path.parent.stat().st_ino for path in out.glob("cases/*/cohort.json")}

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cohort_cases import attempts, folders, run, same_tables, table, write_patients
+from cohort_cases import attempts, folders, reasons, run, same_tables, table, write_patients
 from killing import PATIENCE_S, wait_for
 
 pytest.importorskip("ray")
@@ -106,6 +106,8 @@ def test_a_worker_a_node_and_the_driver_are_killed_and_every_case_is_there_once(
     ends = Counter(attempts(out))
     assert ends[case_of_worker, "killed"] >= 1
     assert ends[case_of_node, "killed"] >= 1
+    assert (case_of_worker, "the worker was lost (killed, or out of memory)") in reasons(out)
+    assert (case_of_node, "its node was lost") in reasons(out)
     assert Counter(row["case_id"] for row in table(out, "cases")) == Counter(f"p{n}" for n in range(1, CASES + 1))
     assert [row["case_id"] for row in table(out, "cases") if row["status"] == "failed"] == ["p3"]
     after = folders(out)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from liverplan.cohort.cases import CohortCase
 from liverplan.cohort.engines import Answer, Died
 from liverplan.cohort.request import Request
-from liverplan.cohort.schedule import run_tasks
+from liverplan.cohort.schedule import NODES_LOST_AT_MOST, run_tasks
 from liverplan.cohort.task import RETRIED, Outcome, Task, ended_by_limit, last_stage
 
 
@@ -39,8 +39,8 @@ class DyingEngine:
         which, end = self._script.pop(0) if self._script else (0, "done")
         slot = sorted(self._busy)[which % len(self._busy)]
         task = self._busy.pop(slot)
-        if end == "dies":
-            return [(slot, Died("ended by SIGKILL"))]
+        if end in ("dies", "node"):
+            return [(slot, Died(end, node_lost=end == "node"))]
         kind = None if end == "done" else end
         return [(slot, Outcome(task.case.id, "done" if kind is None else "failed", kind=kind))]
 
@@ -56,7 +56,8 @@ def tasks(count: int) -> list[Task]:
 
 
 ENDS = st.lists(
-    st.tuples(st.integers(0, 7), st.sampled_from(["done", "dies", "refused", "resources", "error"])), max_size=60
+    st.tuples(st.integers(0, 7), st.sampled_from(["done", "dies", "node", "refused", "resources", "error"])),
+    max_size=60,
 )
 
 
@@ -69,10 +70,32 @@ def test_every_task_ends_once_however_workers_end(count: int, slots: int, script
     assert sorted(last) == sorted(task.case.id for task in tasks(count))
     assert Counter(task.case.id for task in started) == Counter(task.case.id for task, _, _ in seen)
     for task, outcome, again in seen:
-        assert again == (outcome.status == "failed" and outcome.kind in RETRIED and task.attempt <= retry)
+        free = outcome.reason == "node" and task.nodes_lost < NODES_LOST_AT_MOST
+        left = free or task.attempt - task.nodes_lost <= retry
+        assert again == (outcome.status == "failed" and outcome.kind in RETRIED and left)
     for case_id, number in Counter(task.case.id for task, _, _ in seen).items():
-        assert number <= retry + 1
+        lost = max(task.nodes_lost for task, _, _ in seen if task.case.id == case_id)
+        assert lost <= NODES_LOST_AT_MOST
+        assert number <= retry + 1 + lost
         assert [task.attempt for task, _, _ in seen if task.case.id == case_id] == list(range(1, number + 1))
+
+
+def ends_of(script: list[str], retry: int) -> list[bool]:
+    """Whether each attempt at the only task was followed by another."""
+    seen: list[bool] = []
+    engine = DyingEngine(1, [(0, end) for end in script])
+    run_tasks(engine, tasks(1), retry, lambda task, outcome, again: seen.append(again))
+    return seen
+
+
+def test_an_attempt_that_ended_with_its_node_is_not_held_against_the_case() -> None:
+    assert ends_of(["node", "node", "done"], retry=0) == [True, True, False]
+    assert ends_of(["node", "dies", "node", "dies", "done"], retry=1) == [True, True, True, False]
+    assert ends_of(["dies", "done"], retry=0) == [False]
+
+
+def test_a_case_that_is_last_on_every_node_that_goes_is_given_up() -> None:
+    assert ends_of(["node"] * 20, retry=0) == [True] * NODES_LOST_AT_MOST + [False]
 
 
 def test_the_last_stage_of_a_log_is_where_a_killed_worker_was(tmp_path: Path) -> None:

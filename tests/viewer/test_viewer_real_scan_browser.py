@@ -134,10 +134,10 @@ def test_a_dragged_plane_is_measured_saved_and_compared(page: Any, own: Served, 
     tab(page, "Compare")
     page.select_option("select[name=compare_one]", "my_plane")
     page.select_option("select[name=compare_other]", report["resections"][0]["name"])
-    state(page, f"compared.some(line => line.name === 'Taken out' && line.one === {json.dumps(lines['Taken out'])})")
+    of_both = (lines["Taken out"], wording.interval(report["resections"][0]["volume_ml"], "mL"))
+    one, other = map(json.dumps, of_both)
+    state(page, f"compared.some(line => line.name === 'Taken out' && line.one === {one} && line.other === {other})")
     assert {line["name"]: line["one"] for line in get(page, "compared")} == lines
-    other = {line["name"]: line["other"] for line in get(page, "compared")}
-    assert other["Taken out"] == wording.interval(report["resections"][0]["volume_ml"], "mL")
     tab(page, "Plane")
     page.uncheck("input[name=plane_on]")
 

@@ -6,6 +6,7 @@ A slot holds one case, so nothing piles up in the cluster; the driver keeps the 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
@@ -23,7 +24,7 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 try:
     import ray
     from ray._private import ray_constants
-    from ray.exceptions import RayActorError, RayError
+    from ray.exceptions import GetTimeoutError, RayActorError, RayError
 except ImportError as missing:
     raise InputError(
         "Ray is not installed here",
@@ -46,6 +47,13 @@ GPUS_PER_CASE = 0.5
 """Two cases share a GPU: one is segmented while the other is planned on its core."""
 
 
+class _NodeWorker(CaseWorker):
+    """Knows the node that it runs on."""
+
+    def node(self) -> str:
+        return str(ray.get_runtime_context().get_node_id())
+
+
 class RayEngine:
     """Actors of a cluster, each made when its slot is first used. See `engines.Engine`.
 
@@ -64,8 +72,9 @@ class RayEngine:
         fit = _that_fit(float(total.get("CPU", 0.0)), gpus, share)
         # More workers than fit now wait for their node: that is what makes an autoscaler start one.
         self._slots = max(1, min(options.workers or fit, cases))
-        self._actor = ray.remote(CaseWorker).options(num_cpus=CPUS_PER_CASE, num_gpus=share, max_restarts=0)
+        self._actor = ray.remote(_NodeWorker).options(num_cpus=CPUS_PER_CASE, num_gpus=share, max_restarts=0)
         self._actors: dict[int, Any] = {}
+        self._nodes: dict[int, Any] = {}
         self._answers: dict[Any, int] = {}
 
     @property
@@ -75,6 +84,7 @@ class RayEngine:
     def submit(self, slot: int, task: Task, ahead: Task | None) -> None:
         if slot not in self._actors:
             self._actors[slot] = self._actor.remote()
+            self._nodes[slot] = self._actors[slot].node.remote()
         self._answers[self._actors[slot].work.remote(task, ahead)] = slot
 
     def wait(self) -> list[tuple[int, Answer]]:
@@ -100,12 +110,42 @@ class RayEngine:
         try:
             answer: Answer = ray.get(reference)
         except RayActorError:
-            del self._actors[slot]
-            answer = Died("the worker or its node was lost (killed, or out of memory)")
+            # Of an actor that cannot be reached for a while Ray says the same: it must not plan on beside the next one.
+            ray.kill(self._actors.pop(slot))
+            answer = _died(self._nodes.pop(slot))
         except RayError as error:
             ray.kill(self._actors.pop(slot))
             answer = Died(f"Ray gave the case up: {type(error).__name__}")
         return slot, answer
+
+
+def _died(node: Any) -> Died:
+    """What became of a worker. node: the reference to what it said of its node."""
+    try:
+        lost = _is_lost(ray.get(node, timeout=0))
+    except (
+        GetTimeoutError,
+        RayError,
+    ):  # it never came to life: a cluster still places workers on a node that has just gone
+        lost = True
+    if lost:
+        return Died("its node was lost", node_lost=True)
+    return Died("the worker was lost (killed, or out of memory)")
+
+
+def _is_lost(node: str) -> bool:
+    """The cluster counts a node among the living until it has missed its heartbeats; its port tells at once."""
+    found = next((known for known in ray.nodes() if known["NodeID"] == node), None)
+    if found is None or not found["Alive"]:
+        return True
+    return not _answers(found["NodeManagerAddress"], int(found["NodeManagerPort"]))
+
+
+def _answers(host: str, port: int) -> bool:
+    with contextlib.suppress(OSError):
+        socket.create_connection((host, port), timeout=_SECONDS_TO_CONNECT).close()
+        return True
+    return False
 
 
 def _connect(options: Options) -> None:

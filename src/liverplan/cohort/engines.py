@@ -10,9 +10,11 @@ from liverplan.cohort.task import Outcome, Task
 
 @dataclass(frozen=True)
 class Died:
-    """A worker that ended without an answer. reason: in words."""
+    """A worker that ended without an answer. reason: in words. node_lost: its machine went, so that the case had no
+    part in it."""
 
     reason: str
+    node_lost: bool = False
 
 
 Answer: TypeAlias = "Outcome | Died"

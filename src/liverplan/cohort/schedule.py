@@ -12,6 +12,10 @@ from liverplan.cohort.engines import Answer, Died, Engine
 from liverplan.cohort.places import Places
 from liverplan.cohort.task import RETRIED, Outcome, Task, ended_by_limit, last_stage
 
+NODES_LOST_AT_MOST = 5
+"""For one case: what was being planned on every machine that went may be what ended them. A cluster places new workers
+on a lost node until that has missed its heartbeats, so that one lost node can take two of these."""
+
 Ended: TypeAlias = Callable[[Task, Outcome, bool], None]
 """Called with the task, what became of this attempt, and whether there will be another."""
 
@@ -19,16 +23,20 @@ Ended: TypeAlias = Callable[[Task, Outcome, bool], None]
 def run_tasks(
     engine: Engine, tasks: Iterable[Task], retry: int, ended: Ended, started: Callable[[Task], None] = lambda task: None
 ) -> None:
-    """Plan every task to its end. retry: further attempts for the kinds in `RETRIED`; they come last."""
+    """Plan every task to its end.
+
+    retry: further attempts for the kinds in `RETRIED`; they come last. An attempt that ended with its node is not one
+    of them, `NODES_LOST_AT_MOST` times.
+    """
     board = _Board(engine, deque(tasks), started)
     while board.fill():
         for slot, answer in engine.wait():
             task, seconds = board.free(slot)
             outcome = _outcome(task, answer, seconds)
-            again = outcome.status == "failed" and outcome.kind in RETRIED and task.attempt <= retry
-            ended(task, outcome, again)
-            if again:
-                board.queue.append(replace(task, attempt=task.attempt + 1))
+            following = _following(task, answer, outcome, retry)
+            ended(task, outcome, following is not None)
+            if following is not None:
+                board.queue.append(following)
 
 
 class _Board:
@@ -68,6 +76,17 @@ class _Board:
         if self.queue:
             return self.queue.popleft()
         return self._reserved.popitem()[1] if self._reserved else None
+
+
+def _following(task: Task, answer: Answer, outcome: Outcome, retry: int) -> Task | None:
+    """The next attempt at a task that has ended like this, if there is one."""
+    if outcome.status != "failed" or outcome.kind not in RETRIED:
+        return None
+    if isinstance(answer, Died) and answer.node_lost and task.nodes_lost < NODES_LOST_AT_MOST:
+        return replace(task, attempt=task.attempt + 1, nodes_lost=task.nodes_lost + 1)
+    if task.attempt - task.nodes_lost <= retry:
+        return replace(task, attempt=task.attempt + 1)
+    return None
 
 
 def _outcome(task: Task, answer: Answer, seconds: float) -> Outcome:

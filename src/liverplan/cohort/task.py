@@ -52,8 +52,8 @@ _LIMIT_OVER = "Timeout ("
 @dataclass(frozen=True)
 class Task:
     """A case to plan. known: a signature and the content that was hashed under it. reuse: a finished folder with the
-    same key is taken as it is. limit_s: what an attempt may take. version: the driver's, which a worker on another
-    machine must have as well."""
+    same key is taken as it is. limit_s: what an attempt may take. nodes_lost: attempts that do not count. version: the
+    driver's, which a worker on another machine must have as well."""
 
     case: CohortCase
     out: Path
@@ -62,6 +62,7 @@ class Task:
     reuse: bool = True
     attempt: int = 1
     limit_s: float | None = None
+    nodes_lost: int = 0
     version: str = __version__
 
 

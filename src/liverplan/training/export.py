@@ -43,7 +43,8 @@ _TRAINED_ON = (
     "AMOS, two CT slabs (CC BY 4.0)",
     "synthetic vessels, lesions and image appearance",
 )
-TRAINED_ON = {"CT": _TRAINED_ON, "MR": (*_TRAINED_ON, "no MR image: MR contrasts drawn into label maps and real CT patches")}
+_NO_MR = "no MR image: MR contrasts drawn into label maps and real CT patches"
+TRAINED_ON = {"CT": _TRAINED_ON, "MR": (*_TRAINED_ON, _NO_MR)}
 """By modality; the MR network begins with the CT weights."""
 WHOLE_SCAN = "LiTS volume 0, the liver (LiTS CC BY-NC-ND 4.0, MSD CC BY-SA 4.0)"
 """Where the configuration's `whole_scan` learns from it."""
