@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import struct
 from pathlib import Path
 
@@ -283,3 +284,16 @@ def test_a_vtp_that_claims_more_than_a_surface_has_is_refused_before_vtk_makes_r
     with pytest.raises(UnreadableInput) as refused:
         read_mesh(path)
     assert f"{claim} 2461210965" in refused.value.got
+
+
+def test_a_vtp_whose_blocks_claim_gigabytes_ends_the_process_that_reads_it_and_no_other(tmp_path: Path) -> None:
+    """Sizes between compressed blocks stand in no header that could be looked at before."""
+    surface = ball(CENTRE, 10.0, rounds=2)
+    path = vtk_write(tmp_path / "blocks.vtp", surface)
+    assert len(read_mesh(path).faces) == len(surface.faces)
+    whole = path.read_bytes()
+    one, many = (base64.b64encode(np.array([n], dtype="<u4").tobytes())[:5] for n in (1, 2**31 - 1))
+    assert whole.count(b"_" + one) == 1
+    path.write_bytes(whole.replace(b"_" + one, b"_" + many))
+    with pytest.raises(UnreadableInput, match=r"blocks\.vtp"):
+        read_mesh(path)

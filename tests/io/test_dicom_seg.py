@@ -492,3 +492,15 @@ def test_a_damaged_value_is_refused_wherever_it_stands(tmp_path: Path, keyword: 
     seg.save_as(tmp_path / "broken.dcm", implicit_vr=False, little_endian=True)
     with pytest.raises(UnreadableInput, match="cannot be read as a DICOM segmentation"):
         list(read_dicom_seg(tmp_path / "broken.dcm", made.grid))
+
+
+def test_a_sequence_that_is_cut_short_in_a_segment_is_refused(tmp_path: Path) -> None:
+    """Nested sequences are read when they are asked for, long after the file was opened."""
+    made = scan(tmp_path / "scan")
+    write_seg(tmp_path / "seg.dcm", random_masks(made.grid), made.source)
+    whole = (tmp_path / "seg.dcm").read_bytes()
+    code_sequence = b"\x62\x00\x0f\x00SQ\x00\x00"  # Segmented Property Type, explicit VR: its length follows
+    at = whole.rindex(code_sequence) + len(code_sequence)
+    (tmp_path / "cut.dcm").write_bytes(whole[:at] + b"\x01" + whole[at + 1 :])
+    with pytest.raises(UnreadableInput, match="cannot be read as a DICOM segmentation"):
+        list(read_dicom_seg(tmp_path / "cut.dcm", made.grid))

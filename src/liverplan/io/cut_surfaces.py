@@ -7,8 +7,7 @@ SPACE of a VTP (3D Slicer writes all three).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,8 @@ from scipy.spatial import cKDTree
 
 from liverplan.errors import UnreadableInput
 from liverplan.io.meshes import from_polydata, read_stl, to_polydata
+from liverplan.io.vtk_messages import vtk_messages
+from liverplan.io.vtp import read_vtp
 from liverplan.mesh import IntArray, Mesh
 from liverplan.volume import BoolArray, FloatArray, Grid, border, pooled_count
 
@@ -61,7 +62,6 @@ def _once(faces: IntArray) -> IntArray:
 
 def _polydata(path: Path) -> Any:
     from vtkmodules.vtkIOGeometry import vtkOBJReader, vtkSTLReader
-    from vtkmodules.vtkIOXML import vtkXMLPolyDataReader
 
     suffix, size = path.suffix.lower(), path.stat().st_size
     with path.open("rb") as file:
@@ -71,9 +71,12 @@ def _polydata(path: Path) -> Any:
         return to_polydata(read_stl(path))
     if suffix == ".vtp":
         _require_sane_counts(path)
-    readers: dict[str, Any] = {".stl": vtkSTLReader, ".obj": vtkOBJReader, ".vtp": vtkXMLPolyDataReader}
-    reader = readers[suffix]()
-    with _vtk_messages() as said:
+        try:
+            return read_vtp(path)
+        except ValueError as error:
+            raise unreadable(path, str(error), "a complete .vtp surface") from error
+    reader = vtkOBJReader() if suffix == ".obj" else vtkSTLReader()
+    with vtk_messages() as said:
         reader.SetFileName(str(path))
         reader.Update()
     if said():
@@ -82,28 +85,12 @@ def _polydata(path: Path) -> Any:
 
 
 def _require_sane_counts(path: Path) -> None:
-    """Refuse a VTP that claims more than a surface has: VTK makes room for the claim, and ends the program without."""
+    """Refuse a VTP that claims more than a surface has: VTK would make room for the claim."""
     for name, digits in _CLAIMS.findall(path.read_bytes()):
         most = MOST_COMPONENTS if name == b"NumberOfComponents" else 3 * MAX_TRIANGLES
         if len(digits) > 12 or int(digits) > most:
             claim = f"{name.decode()} {digits[:20].decode()}"
             raise unreadable(path, claim, f"at most {most}", "Export it again, or decimate the surface.")
-
-
-@contextmanager
-def _vtk_messages() -> Iterator[Callable[[], str]]:
-    """Collect what VTK would print on the terminal; the value is a call that tells the end of it."""
-    from vtkmodules.vtkCommonCore import vtkLogger, vtkOutputWindow, vtkStringOutputWindow
-
-    before, collected = vtkOutputWindow.GetInstance(), vtkStringOutputWindow()
-    level = vtkLogger.GetCurrentVerbosityCutoff()
-    vtkOutputWindow.SetInstance(collected)
-    vtkLogger.SetStderrVerbosity(vtkLogger.VERBOSITY_OFF)
-    try:
-        yield lambda: " ".join(collected.GetOutput().split())[-200:]
-    finally:
-        vtkOutputWindow.SetInstance(before)
-        vtkLogger.SetStderrVerbosity(level)
 
 
 def _require_sound(path: Path, polydata: Any) -> None:
@@ -140,7 +127,7 @@ def _cleaned(polydata: Any) -> Any:
     normals.SetInputConnection(clean.GetOutputPort())
     normals.SplittingOff()
     normals.ConsistencyOn()
-    with _vtk_messages():
+    with vtk_messages():
         normals.Update()
     return normals.GetOutput()
 
@@ -218,7 +205,7 @@ def _stencil(mesh: Mesh, shape: tuple[int, ...]) -> BoolArray:
     image = vtkImageStencilToImage()
     image.SetInputConnection(stencil.GetOutputPort())
     image.SetOutputScalarTypeToUnsignedChar()
-    with _vtk_messages():
+    with vtk_messages():
         image.Update()
     return np.asarray(vtk_to_numpy(image.GetOutput().GetPointData().GetScalars()).reshape(shape, order="F") > 0)
 

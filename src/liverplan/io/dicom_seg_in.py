@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from liverplan.anatomy import Structure
-from liverplan.errors import GeometryMismatch, SegmentationRefused, UnreadableInput
+from liverplan.errors import GeometryMismatch, LiverplanError, SegmentationRefused, UnreadableInput
 from liverplan.io.dicom_codes import in_the_liver, structure_of_code
 from liverplan.io.slicer import Segment, structure_of
 from liverplan.volume import AnyArray, BoolArray, FloatArray, Grid
@@ -97,7 +97,9 @@ def _readable(path: Path) -> Iterator[None]:
     """Turn what pydicom says of damaged values, which it reads when they are asked for, into UnreadableInput."""
     try:
         yield
-    except (AttributeError, KeyError, IndexError, TypeError, ValueError, NotImplementedError) as error:
+    except (LiverplanError, MemoryError):
+        raise
+    except Exception as error:  # as in `_read`: nested sequences, too, are only read now
         raise _unreadable(path, f"an incomplete header ({error})"[:200]) from error
 
 
