@@ -129,14 +129,22 @@ def test_a_cut_clicked_on_the_liver_in_3d_is_measured_and_saved(page, own):
     page.select_option("select[name=compare_one]", "my_plane")
 
 
+def ground(page):
+    """Grey beside the liver in the 3D view, 0 to 255."""
+    return int(np.median(view(page, 3)[5:40, -60:-10]))
+
+
 def test_a_reload_and_keys(page, own):
     page.keyboard.press("Escape")
     page.locator(".lp-verdict").click()
     page.keyboard.press("?")
     page.wait_for_selector(".lp-over:visible")
     page.keyboard.press("Escape")
+    assert ground(page) == 255
     page.keyboard.press("d")
     state(page, "dark === true")
+    page.wait_for_timeout(2 * SETTLE_MS)
+    assert ground(page) < 40
     page.keyboard.press("4")
     state(page, "tab === 'Compare'")
     assert page.wrong == [], "before the reload, which ends calls under way"
@@ -155,6 +163,7 @@ def test_after_a_restart_of_the_server_the_case_is_as_it_was_left(page, own):
         other = open_page(page.context.browser.new_context(viewport=WIDE), again)
         assert get(other, "margin_mm") == 12.5
         assert get(other, "dark") is True
+        assert ground(other) < 40
         assert get(other, "tab") == "Compare"
         names = [row["name"] for row in report(own)["resections"]]
         assert [row["name"] for row in get(other, "panel")["resections"]] == names

@@ -298,6 +298,10 @@ class Viewer:
         self._window(str(window))
         self.push(range(3))
 
+    def on_dark(self, dark: bool, **_state: Any) -> None:
+        self.space.dim(bool(dark))
+        self.push([3])
+
     def on_shown(self, shown: Sequence[str], **_state: Any) -> None:
         if not isinstance(shown, list):
             return

@@ -39,6 +39,7 @@ def build(server: Any, cases: Sequence[Path], first: OpenCase, home: Path) -> No
     server.state.change(*remembered.NAMES)(viewer.remember)
     server.state.change("window")(viewer.on_window)
     server.state.change("shown")(viewer.on_shown)
+    server.state.change("dark")(viewer.on_dark)
     server.state.change("case_index")(viewer.on_case)
     server.controller.on_server_ready.add(viewer.ready)
     server.controller.on_client_connected.add(viewer.connected)

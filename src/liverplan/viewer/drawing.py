@@ -73,6 +73,9 @@ class Lines:
         self.actor.PickableOff()
         renderer.AddActor(self.actor)
 
+    def colour(self, rgb: Colour) -> None:
+        self.actor.GetProperty().SetColor(*unit(rgb))
+
     def show(self, lines: Sequence[npt.ArrayLike]) -> None:
         self._mapper.SetInputData(polydata_of_lines([np.asarray(line, dtype=float) for line in lines]))
 
@@ -224,6 +227,12 @@ class Marks:
 
     def title(self, words: str) -> None:
         self._title.SetInput(words)
+
+    def colour(self, ink: Colour) -> None:
+        """Drawn with another ink, for another ground."""
+        for words in (*self._edges.values(), self._title, self._length):
+            words.GetTextProperty().SetColor(*unit(ink))
+        self._bar.GetProperty().SetColor(*unit(ink))
 
     def _refresh(self, *_: Any) -> None:
         for side, letter in self._letters().items():

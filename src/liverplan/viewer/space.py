@@ -17,11 +17,13 @@ from liverplan.report.camera import Camera, standard_camera, witness_camera
 from liverplan.report.figures import CUT_RGB, SHELL_RGB, SPECIMEN_RGB, WITNESS_RGB
 from liverplan.report.rendering import SHELL, Part, read_parts
 from liverplan.surface import pooled_surface
-from liverplan.viewer.drawing import Labels, Lines, Marks
+from liverplan.viewer.drawing import Labels, Lines, Marks, unit
 from liverplan.viewer.targets import Target
 from liverplan.volume import AnyArray, FloatArray, Grid
 
-INK = (24, 32, 44)
+INK, GROUND = (24, 32, 44), (255, 255, 255)
+DARK_INK, DARK_GROUND = (214, 222, 231), (20, 24, 29)
+"""On the page in dark: its own ground, so that the pane does not glare beside the slices."""
 SIZE = (600, 450)
 SPECIMEN_MESH_MM = 2.0
 """Lattice of the specimen's surface, as in the report's pictures: to look at, nothing is measured on it."""
@@ -47,6 +49,13 @@ class SpaceView:
         self.labels = Labels(self._front, WITNESS_RGB)
         self._marks = Marks(self._front, INK, self._letters)
         _turn_by_mouse(self.window)
+
+    def dim(self, dark: bool) -> None:
+        """The ground and the ink of a dark or of a light page; what is drawn of the case keeps its colours."""
+        ink, ground = (DARK_INK, DARK_GROUND) if dark else (INK, GROUND)
+        self.renderer.SetBackground(*unit(ground))
+        self._marks.colour(ink)
+        self._points.colour(ink)
 
     def open(self, folder: Path) -> None:
         """Another case: its surfaces in OUT/meshes."""
