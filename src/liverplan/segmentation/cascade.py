@@ -18,6 +18,7 @@ from liverplan.segmentation.engines import Engine, EngineKind, choose_device, lo
 from liverplan.segmentation.intensity import scaled_as
 from liverplan.segmentation.models import Model, StageSettings, read_settings
 from liverplan.segmentation.resampling import IsotropicImage, Spacing, best_class, slices_onto, to_isotropic
+from liverplan.segmentation.systems import tell_apart
 from liverplan.segmentation.windows import FloatVolume, highest, sliding_scores
 from liverplan.volume import AnyArray, BoolArray, Volume, bounding_box
 
@@ -87,7 +88,7 @@ def label_liver(volume: Volume, model: Model, kind: EngineKind, progress: Progre
     box = _native_box(coarse, spacing, volume.array)
     part = volume.array[box]
     image = to_isotropic(part, spacing, segment.settings.spacing_mm)
-    scores = segment.scores(image)
+    scores = tell_apart(segment.scores(image), image.spacing_mm)
     progress(0.75, "back to the image's voxels")
     labels = best_class(scores, image, (part.shape[0], part.shape[1], part.shape[2]), spacing)
     _end_near(labels, coarse, box, spacing)
