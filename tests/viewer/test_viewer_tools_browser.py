@@ -131,7 +131,7 @@ def test_a_cut_clicked_on_the_liver_in_3d_is_measured_and_saved(page, own):
 
 def ground(page):
     """Grey beside the liver in the 3D view, 0 to 255."""
-    return int(np.median(view(page, 3)[-60:-20, -70:-20]))
+    return int(np.median(view(page, 3)[-110:-70, 5:40]))
 
 
 def test_a_reload_and_keys(page, own):
