@@ -41,6 +41,8 @@ _NODE = "ray-node"
 CLIENT_PORT = 10001
 """Of `ray start` for clients of another machine."""
 _SECONDS_TO_CONNECT = 10.0
+_SECONDS_TO_TELL = 1.0
+"""A worker has told its node before it began its first case."""
 CPUS_PER_CASE = 1.0
 """Ray limits the threads of an actor to its cores."""
 GPUS_PER_CASE = 0.5
@@ -122,7 +124,7 @@ class RayEngine:
 def _died(node: Any) -> Died:
     """What became of a worker. node: the reference to what it said of its node."""
     try:
-        lost = _is_lost(ray.get(node, timeout=0))
+        lost = _is_lost(ray.get(node, timeout=_SECONDS_TO_TELL))
     except (
         GetTimeoutError,
         RayError,
