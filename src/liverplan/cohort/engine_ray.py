@@ -42,7 +42,9 @@ CLIENT_PORT = 10001
 """Of `ray start` for clients of another machine."""
 _SECONDS_TO_CONNECT = 10.0
 _SECONDS_TO_TELL = 1.0
-"""A worker has told its node before it began its first case."""
+"""A worker tells its node before it begins its first case."""
+_NODE_DIED = "node has died"
+"""Ray's words for a worker that went with its node."""
 CPUS_PER_CASE = 1.0
 """Ray limits the threads of an actor to its cores."""
 GPUS_PER_CASE = 0.5
@@ -125,11 +127,9 @@ def _died(node: Any) -> Died:
     """What became of a worker. node: the reference to what it said of its node."""
     try:
         lost = _is_lost(ray.get(node, timeout=_SECONDS_TO_TELL))
-    except (
-        GetTimeoutError,
-        RayError,
-    ):  # it never came to life: a cluster still places workers on a node that has just gone
-        lost = True
+    except (GetTimeoutError, RayError) as error:
+        # It never said: killed in its first moments, or placed by the cluster on a node that had just gone.
+        lost = _NODE_DIED in str(error) or not all(_is_there(known) for known in ray.nodes() if known["Alive"])
     if lost:
         return Died("its node was lost", node_lost=True)
     return Died("the worker was lost (killed, or out of memory)")
@@ -138,9 +138,11 @@ def _died(node: Any) -> Died:
 def _is_lost(node: str) -> bool:
     """The cluster counts a node among the living until it has missed its heartbeats; its port tells at once."""
     found = next((known for known in ray.nodes() if known["NodeID"] == node), None)
-    if found is None or not found["Alive"]:
-        return True
-    return not _answers(found["NodeManagerAddress"], int(found["NodeManagerPort"]))
+    return found is None or not found["Alive"] or not _is_there(found)
+
+
+def _is_there(node: Any) -> bool:
+    return _answers(node["NodeManagerAddress"], int(node["NodeManagerPort"]))
 
 
 def _answers(host: str, port: int) -> bool:
