@@ -42,13 +42,14 @@ def tell_apart(scores: FloatVolume, spacing_mm: float) -> FloatVolume:
     labels, part = labels[box], scores[(slice(None), *box)]
     veins = (labels == PORTAL) | (labels == HEPATIC)
     away, nearest = ndimage.distance_transform_edt(~veins, return_indices=True)
-    near = (away * spacing_mm <= REACH_MM) & (labels != CAVA)
+    reached = away * spacing_mm <= REACH_MM
+    near = reached & (labels != CAVA)
     portal_share = _portal_share(part)
     by_portal = _cost(_trunk(labels == PORTAL), near, veins, 1.0 - portal_share)
     by_hepatic = _cost(_hepatic_root(labels, spacing_mm), near, veins, portal_share)
     known = np.isfinite(by_portal) | np.isfinite(by_hepatic)
     is_portal = np.where(known, by_portal < by_hepatic, labels == PORTAL)[tuple(nearest)]
-    wrong = (away * spacing_mm <= REACH_MM) & (is_portal != (part[PORTAL] > part[HEPATIC]))
+    wrong = reached & (is_portal != (part[PORTAL] > part[HEPATIC]))
     part[PORTAL][wrong], part[HEPATIC][wrong] = part[HEPATIC][wrong], part[PORTAL][wrong]
     return scores
 
