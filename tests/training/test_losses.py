@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from liverplan.training.losses import EITHER_VEIN, LIVER_OR_INSIDE, LabelSetDiceCE, centreline_loss
+from liverplan.training.losses import EITHER_VEIN, LIVER_OR_INSIDE, LabelSetDiceCE, centreline_loss, course_loss
 
 
 def logits_for(labels: torch.Tensor, n_classes: int, confidence: float = 12.0) -> torch.Tensor:
@@ -89,3 +89,28 @@ def test_where_nobody_said_what_is_vein_no_centreline_is_asked_for() -> None:
     assert float(LabelSetDiceCE(6, centreline_weight=1.0)(logits, target)) == pytest.approx(
         float(LabelSetDiceCE(6)(logits, target))
     )
+
+
+def course_tube(gap: bool = False) -> torch.Tensor:
+    """The same about a voxel's centre, (1, 20, 20, 24): skeletons of tubes of even width vanish."""
+    return tube(3.0, gap)[0] * tube(3.0, gap)[0].roll((1, 1), (1, 2))
+
+
+@pytest.mark.parametrize("code", [3, 4, EITHER_VEIN])
+def test_a_gap_in_a_vein_costs_its_share_of_the_course_whichever_vein_it_is(code: int) -> None:
+    target = (course_tube() * code).long()
+    broken = torch.softmax(logits_for((course_tube(gap=True) * min(code, 4)).long(), 6), 1)
+    whole = torch.softmax(logits_for((course_tube() * min(code, 4)).long(), 6), 1)
+    assert float(course_loss(broken, target)) == pytest.approx(4 / 22, abs=0.02)  # the skeleton ends before the tube
+    assert float(course_loss(whole, target)) < 0.01
+
+
+def test_a_vein_under_the_wrong_name_costs_its_whole_course() -> None:
+    target = (course_tube() * 4).long()
+    swapped = logits_for((course_tube() * 3).long(), 6)
+    assert float(course_loss(torch.softmax(swapped, 1), target)) > 0.99
+    assert float(LabelSetDiceCE(6, course_weight=1.0)(swapped, target) - LabelSetDiceCE(6)(swapped, target)) > 0.99
+
+
+def test_no_vein_in_a_patch_costs_no_course() -> None:
+    assert float(course_loss(torch.rand(1, 6, 8, 8, 8), torch.ones((1, 8, 8, 8), dtype=torch.long))) == 0.0

@@ -34,7 +34,7 @@ class TrainingConfig:
     stage: "locate" or "segment". modality: "CT" or "MR". patch: voxels. steps: the end of the schedule. minutes: it
     ends after this much training time at the latest (None: no limit). real_share: share of samples cut from real scans.
     whole_scan: whether the one whole real scan is learnt from too; otherwise it validates alone.
-    centreline_weight: of the veins' centreline loss beside Dice and cross entropy.
+    centreline_weight, course_weight: of what `losses` adds to Dice and cross entropy for the courses of veins.
     precision: "fp32", or "bf16" for mixed precision (weights and loss stay float32).
     data: scans of your own (None: synthesis only). patience: stop after so many validations without a better score.
     """
@@ -56,6 +56,7 @@ class TrainingConfig:
     num_res_units: int = 2
     class_weights: tuple[float, ...] | None = None
     centreline_weight: float = 0.0
+    course_weight: float = 0.0
     checkpoint_every: int = 100
     validate_every: int = 100
     threads: int = 1

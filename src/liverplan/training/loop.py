@@ -35,7 +35,9 @@ class Trainer:
         self.network = build_network(config.network).to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self.averaged = build_network(config.network).to(device)
         self.averaged.load_state_dict(self.network.state_dict())
-        self.loss = LabelSetDiceCE(config.n_classes, config.class_weights, config.centreline_weight).to(device)
+        self.loss = LabelSetDiceCE(
+            config.n_classes, config.class_weights, config.centreline_weight, config.course_weight
+        ).to(device)
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), config.learning_rate, weight_decay=config.weight_decay
         )

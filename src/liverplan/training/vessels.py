@@ -8,14 +8,16 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from liverplan.phantom.trees import Tree, grow_tree
+from liverplan.phantom.trees import Tree, disentangle, grow_tree
 from liverplan.training import anatomies as t
 from liverplan.training.anatomies import LabelArray
 from liverplan.volume import bounding_box
 
 FloatArray = npt.NDArray[np.float64]
 
-_CLEARANCE_MM = 1.5
+_CLEARANCE_VOXELS = 2.0
+"""Between the walls of portal and hepatic trees: voxels that touch by a corner are 1.73 apart. Trees that touch teach a
+network that the two cannot be told apart."""
 _REACH_MM = 36.0
 _PAINT_MM = 0.3
 """A voxel belongs to a vessel when its centre is this close to the wall: keeps veins of a voxel's width connected."""
@@ -34,6 +36,11 @@ class DistanceMap:
         coarse = mask[::2, ::2, ::2]
         outside = ndimage.distance_transform_edt(~coarse) - ndimage.distance_transform_edt(coarse)
         return cls((outside * 2 * spacing_mm).astype(np.float32), 2 * spacing_mm)
+
+    @classmethod
+    def from_veins(cls, mask: npt.NDArray[np.bool_], spacing_mm: float) -> DistanceMap:
+        """To the nearest voxel of `mask`; at its own spacing, because at twice it a thin vein would be lost."""
+        return cls((ndimage.distance_transform_edt(~mask) * spacing_mm).astype(np.float32), spacing_mm)
 
     def __call__(self, points_mm: FloatArray) -> FloatArray:
         index = np.asarray(points_mm).T / self.spacing_mm
@@ -68,10 +75,13 @@ def _grown(
     portal = _portal_tree(labels, inside, hilum, spacing_mm, rng)
     out = labels.copy()
     out[(labels == t.PORTAL) & ndimage.binary_erosion(liver | (labels == t.PORTAL), iterations=2)] = t.PORTAL_IN
+    own = DistanceMap.from_veins(np.isin(out, (t.PORTAL_IN, t.PORTAL)), spacing_mm)
+    hepatic = _hepatic_trees(liver, inside, own, portal, cava, spacing_mm, rng)
+    if hepatic is None:
+        return None
+    portal, hepatic = disentangle(portal, hepatic, inside, _CLEARANCE_VOXELS * spacing_mm)
     _raster(out, portal, liver, t.PORTAL_IN, t.PORTAL, spacing_mm)
-    taken = DistanceMap.to((out == t.PORTAL_IN) | (out == t.PORTAL), spacing_mm)
-    for tree in _hepatic_trees(liver, inside, taken, cava, spacing_mm, rng):
-        _raster(out, tree, liver, t.HEPATIC, t.HEPATIC, spacing_mm)
+    _raster(out, hepatic, liver, t.HEPATIC, t.HEPATIC, spacing_mm)
     return out
 
 
@@ -138,17 +148,22 @@ def _confluence(
 def _hepatic_trees(
     liver: npt.NDArray[np.bool_],
     inside: DistanceMap,
-    taken: DistanceMap,
+    own: DistanceMap,
+    portal: Tree,
     cava: FloatArray,
     spacing_mm: float,
     rng: np.random.Generator,
-) -> list[Tree]:
-    """Right, middle and left hepatic vein: each drains a sector around the vena cava."""
+) -> Tree | None:
+    """Right, middle and left hepatic vein as one forest: each drains a sector around the vena cava.
+
+    own: distance to the host's own portal vein. None when no sector is large enough.
+    """
+    walls = np.minimum(own.values, _tree_distance(portal, liver, spacing_mm))
     where = np.argwhere(liver) * spacing_mm - cava
     angle = np.degrees(np.arctan2(-where[:, 1], -where[:, 0]))
     angle = np.where(angle < -90, angle + 360, angle)
     first, second = 42 + rng.normal(0, 8), 100 + rng.normal(0, 10)
-    trees = []
+    forest: Tree | None = None
     for low, high, heading, radius in (
         (-91.0, first, (-1.0, -0.25, -0.3), 5.0),
         (first, second, (-0.45, -0.85, -0.35), 4.3),
@@ -159,18 +174,18 @@ def _hepatic_trees(
         if len(chosen) * spacing_mm**3 < 40_000:
             continue
         sector[tuple(chosen.T)] = True
-        tree = _sector_tree(DistanceMap.to(sector, spacing_mm), inside, taken, cava, heading, radius, rng)
+        avoid = DistanceMap(walls - np.float32(_CLEARANCE_VOXELS * spacing_mm), spacing_mm)
+        tree = _sector_tree(DistanceMap.to(sector, spacing_mm), inside, avoid, cava, heading, radius, rng)
         if tree is not None:
-            trees.append(tree)
-            distance = _tree_distance(tree, liver, spacing_mm)[::2, ::2, ::2]
-            taken = DistanceMap(np.minimum(taken.values, distance), taken.spacing_mm)
-    return trees
+            forest = tree if forest is None else forest.followed_by(tree)
+            walls = np.minimum(walls, _tree_distance(tree, liver, spacing_mm))
+    return forest
 
 
 def _sector_tree(
     sector: DistanceMap,
     inside: DistanceMap,
-    taken: DistanceMap,
+    avoid: DistanceMap,
     root: FloatArray,
     heading: tuple[float, float, float],
     radius: float,
@@ -179,13 +194,10 @@ def _sector_tree(
     def domain(points: FloatArray) -> FloatArray:
         return np.maximum(inside(points), sector(points) - 3.0)
 
-    def clearance(points: FloatArray) -> FloatArray:
-        return taken(points) - _CLEARANCE_MM
-
     direction = _unit(np.array(heading) + rng.normal(0, 0.12, 3))
     radius *= rng.uniform(0.8, 1.2)
     try:
-        return grow_tree(domain, root, direction, radius, int(rng.integers(16, 36)), rng, 2.8, 0.9, clearance)
+        return grow_tree(domain, root, direction, radius, int(rng.integers(16, 36)), rng, 2.8, 0.9, avoid)
     except ValueError:
         return None
 
