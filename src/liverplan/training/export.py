@@ -61,7 +61,7 @@ WINDOWS: dict[str, tuple[tuple[int, int, int], float]] = {
     "CT": ((96, 96, 96), 0.25),
     "MR": ((128, 128, 96), 0.5),
 }
-"""By modality: the windows' shape and what they share of a side. An MR's network also looks at the whole scan, and there
+"""By modality: the windows' shape and what they share of a side. An MR's network also looks at the whole scan, where
 larger windows find more of the liver (its card); on CT they name fewer veins rightly."""
 
 
