@@ -78,9 +78,18 @@ def test_a_calibration_is_written_with_its_hash_and_read_again(folder: Path) -> 
     assert after.trained_on == before.trained_on
 
 
-@pytest.mark.parametrize("factor", [0.0, -1.0, 1.5, float("nan")])
-def test_a_factor_that_makes_nothing_or_more_of_a_confidence_is_refused(factor: float, folder: Path) -> None:
-    calibrate(folder, {"liver": factor})
+def test_a_calibration_that_is_no_number_is_not_written(folder: Path) -> None:
+    before = find_model(folder).sha256
+    with pytest.raises(ValueError, match="JSON"):
+        calibrate(folder, {"liver": float("nan")})
+    assert find_model(folder).sha256 == before
+
+
+@pytest.mark.parametrize("factor", ["0.0", "-1.0", "1.5", "NaN"])
+def test_a_factor_that_makes_nothing_or_more_of_a_confidence_is_refused(factor: str, folder: Path) -> None:
+    path = calibrate(folder, {"liver": 0.5})
+    path.write_text(path.read_text().replace('"liver": 0.5', f'"liver": {factor}'))
+    register("segment", path.parents[1], folder)
     with pytest.raises(ModelError, match="confidence_factors"):
         read_settings(find_model(folder).stages["segment"])
 

@@ -9,6 +9,7 @@ import shutil
 import threading
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -159,6 +160,13 @@ def test_an_export_is_a_mirror_with_cards_and_licences(source: Path, tmp_path: P
     (folder / "liverplan_ct_segmentation/LICENSE").write_text("another one")
     with pytest.raises(ModelError, match="damaged"):
         pull_model("small", str(folder))
+
+
+def test_what_a_models_masks_are_good_enough_for_travels_with_it(source: Path, tmp_path: Path) -> None:
+    model = replace(find_model(source), structures=("liver",))
+    folder = export_model(model, tmp_path / "out")
+    assert find_model(folder).structures == ("liver",)
+    assert pull_model("small", str(folder)).structures == ("liver",)
 
 
 def test_an_archive_goes_out_and_comes_in(source: Path, tmp_path: Path) -> None:

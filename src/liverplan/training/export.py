@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import tomli_w
 import torch
 
 from liverplan import __version__
+from liverplan.io.folder import write_json_atomic, write_text_atomic
 from liverplan.segmentation.intensity import FORMATS, monai_transform
 from liverplan.segmentation.models import MODEL_OF, REGISTRY, file_sha256
+from liverplan.segmentation.registry import write_entries
 from liverplan.training.config import TrainingConfig
 from liverplan.training.loop import save_atomically
 
@@ -81,9 +81,9 @@ def write_bundle(
         (bundle / folder).mkdir(parents=True, exist_ok=True)
     half = {name: tensor.detach().cpu().half() for name, tensor in weights.items()}
     save_atomically(half, bundle / "models" / "model.pt")
-    _write_json(bundle / "configs" / "inference.json", inference(config))
-    _write_json(bundle / "configs" / "metadata.json", metadata(config, trained_on))
-    write_text(bundle / "configs" / "logging.conf", _LOGGING)
+    write_json_atomic(bundle / "configs" / "inference.json", inference(config))
+    write_json_atomic(bundle / "configs" / "metadata.json", metadata(config, trained_on))
+    write_text_atomic(bundle / "configs" / "logging.conf", _LOGGING)
     for stage in SERVES.get((config.modality, config.stage), (config.stage,)):
         register(stage, bundle, models, trained_on, licence, config.modality)
     return bundle
@@ -121,8 +121,7 @@ def register(
         "structures": list(STRUCTURES_OF[modality]),
         "stages": dict(sorted(stages.items())),
     }
-    text = "# Models of this folder. Weights load only when their sha256 is the one written here.\n"
-    write_text(path, text + tomli_w.dumps({**old, "models": entries}))
+    write_entries(models, {**old, "models": entries})
 
 
 def calibrate(models: Path, factors: Mapping[str, float], modality: str = "CT") -> Path:
@@ -131,7 +130,7 @@ def calibrate(models: Path, factors: Mapping[str, float], modality: str = "CT") 
     path = bundle / "configs" / "inference.json"
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     known = {name: round(float(factor), 2) for name, factor in factors.items()}
-    _write_json(path, {**content, "confidence_factors": known})
+    write_json_atomic(path, {**content, "confidence_factors": known})
     entry = tomllib.loads((models / REGISTRY).read_text(encoding="utf-8"))["models"][MODEL_OF[modality]]
     for stage in SERVES.get((modality, "segment"), ("segment",)):
         register(stage, bundle, models, entry["trained_on"], entry["licence"], modality)
@@ -298,14 +297,3 @@ args=(sys.stdout,)
 [formatter_fullFormatter]
 format=%(asctime)s - %(name)s - %(levelname)s - %(message)s
 """
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    write_text(path, json.dumps(content, indent=2) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
-    part = path.with_suffix(f".{os.getpid()}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
