@@ -19,7 +19,7 @@ from liverplan.anatomy import Structure
 from liverplan.io.folder import write_text_atomic
 from liverplan.report.figures import FOLDER, SHELL_RGB
 from liverplan.report.interactive_scene import packed
-from liverplan.report.slices import window_of
+from liverplan.report.slices import OUTLINED, window_of
 from liverplan.volume import AnyArray, FloatArray, Grid, Segmentation, Volume, bounding_box
 
 FILE = "stack.json"
@@ -29,14 +29,6 @@ MARGIN_MM = 12.0
 """Tissue shown around the liver, to judge its outline."""
 REACH_MM, REACH_STEP_MM = 32.0, 0.2
 """How far around the lesions the ring of the margin slider is kept, a little beyond the curve, and in which steps."""
-_OUTLINED = (
-    Structure.LIVER,
-    Structure.VENA_CAVA,
-    Structure.LIVER_VESSELS,
-    Structure.HEPATIC_VEINS,
-    Structure.PORTAL_VEIN,
-    Structure.LESIONS,
-)
 
 
 def write_stack(out_dir: Path, volume: Volume, segmentation: Segmentation) -> None:
@@ -56,7 +48,7 @@ def write_stack(out_dir: Path, volume: Volume, segmentation: Segmentation) -> No
     low, high = window_of(volume, liver)
     step = np.array(lattice.spacing_mm) / np.array(spacing)
     grey = ((_sampled(volume.array[box], step, lattice) - low) / (high - low) * 255).clip(0, 255).astype(np.uint8)
-    masks = {s: _nearest(segmentation.mask(s)[box], step, lattice) for s in _OUTLINED if segmentation.has(s)}
+    masks = {s: _nearest(segmentation.mask(s)[box], step, lattice) for s in OUTLINED if segmentation.has(s)}
     bits = sum(
         (mask.astype(np.uint8) << bit for bit, mask in enumerate(masks.values())), np.zeros(lattice.shape, np.uint8)
     )

@@ -24,7 +24,7 @@ from liverplan.volume import AnyArray, FloatArray, Grid, Segmentation, Volume
 OVERSAMPLING = 2
 CT_WINDOW_HU = (0.0, 200.0)
 """Portal-phase liver window: level 100, width 200."""
-_OUTLINED = (
+OUTLINED = (
     Structure.LIVER,
     Structure.VENA_CAVA,
     Structure.LIVER_VESSELS,
@@ -106,7 +106,7 @@ def slice_canvas(view: View, volume: Volume, segmentation: Segmentation, shell: 
     canvas = Canvas(_grey(view, volume, segmentation), OVERSAMPLING, dark=True)
     if shell is not None and not shell.is_empty:
         canvas.segments(_cut(shell, view), SHELL_RGB, 2.2)
-    for structure in _OUTLINED:
+    for structure in OUTLINED:
         if structure in segmentation.masks:
             _outline(canvas, view, segmentation, structure)
     canvas.scale_bar(view.pixels_per_mm)
