@@ -2,9 +2,9 @@
 
 Thin branches of both systems look alike to a network that sees a few centimetres; which one it is shows where the
 branch comes from. Every vein voxel is given to the system from whose root it is reached at less cost: along veins,
-across small gaps, and against the network's opinion at a price. On eight phantoms whose trees do not touch, centreline
-Dice rises from 0.26 to 0.46 (portal) and from 0.39 to 0.42 (hepatic); on fifteen synthetic patients, whose trees touch
-in hundreds of voxels, from 0.29 to 0.35, and falls from 0.36 to 0.33 (scripts/bench/systems).
+across small gaps, and against the network's opinion at a price. On twelve synthetic patients centreline Dice
+rises from 0.34 to 0.46 (portal) and from 0.35 to 0.41 (hepatic), on six phantoms from 0.25 to 0.43 and from 0.41 to
+0.44 (scripts/bench/systems).
 """
 
 from __future__ import annotations

@@ -57,12 +57,8 @@ _MODEL_TITLES = {
 STRUCTURES_OF: dict[str, tuple[str, ...]] = {"CT": (), "MR": ("liver",)}
 """What a model's masks are good enough for, by its card; empty: all that it labels."""
 SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
-WINDOWS: dict[str, tuple[tuple[int, int, int], float]] = {
-    "CT": ((96, 96, 96), 0.25),
-    "MR": ((128, 128, 96), 0.5),
-}
-"""By modality: the windows' shape and what they share of a side. An MR's network also looks at the whole scan, where
-larger windows find more of the liver (its card); on CT they name fewer veins rightly."""
+WINDOW = (96, 96, 96)
+OVERLAP = 0.25
 
 
 def write_bundle(
@@ -139,7 +135,6 @@ def calibrate(models: Path, factors: Mapping[str, float], modality: str = "CT") 
 
 def inference(config: TrainingConfig) -> dict[str, Any]:
     """`configs/inference.json`: self-contained, as MONAI Label and MONAI Deploy want it."""
-    window, overlap = WINDOWS[config.modality]
     return {
         "imports": ["$import glob", "$import os", "$import torch"],
         "bundle_root": ".",
@@ -149,8 +144,8 @@ def inference(config: TrainingConfig) -> dict[str, Any]:
         "device": "$torch.device('cuda' if torch.cuda.is_available() else 'cpu')",
         "intensity": FORMATS[config.modality],
         "spacing_mm": config.spacing_mm,
-        "window": list(window),
-        "overlap": overlap,
+        "window": list(WINDOW),
+        "overlap": OVERLAP,
         "network_def": config.network.definition(),
         "network": "$@network_def.to(@device)",
         "preprocessing": {"_target_": "Compose", "transforms": _preprocessing(config)},
@@ -252,7 +247,7 @@ def metadata(config: TrainingConfig, trained_on: Sequence[str] = _TRAINED_ON) ->
                     "format": "hounsfield" if config.modality == "CT" else "magnitude",
                     "modality": config.modality,
                     "num_channels": 1,
-                    "spatial_shape": list(WINDOWS[config.modality][0]),
+                    "spatial_shape": list(WINDOW),
                     "dtype": "float32",
                     "value_range": [-1, 1],
                     "is_patch_data": True,
@@ -264,7 +259,7 @@ def metadata(config: TrainingConfig, trained_on: Sequence[str] = _TRAINED_ON) ->
                     "type": "image",
                     "format": "segmentation",
                     "num_channels": len(names),
-                    "spatial_shape": list(WINDOWS[config.modality][0]),
+                    "spatial_shape": list(WINDOW),
                     "dtype": "float32",
                     "value_range": [0, 1],
                     "is_patch_data": True,
