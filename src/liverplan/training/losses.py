@@ -124,7 +124,7 @@ def course_loss(probabilities: torch.Tensor, target: torch.Tensor) -> torch.Tens
     probabilities: (B, C, i, j, k). target: (B, i, j, k) codes. 0 without veins.
     """
     codes, terms = target.cpu().numpy(), []
-    for code, classes in ((3, [3]), (4, [4]), (EITHER_VEIN, list(_VEINS))):
+    for code, classes in (*((vein, [vein]) for vein in _VEINS), (EITHER_VEIN, list(_VEINS))):
         course = torch.from_numpy(np.stack([_course(item == code) for item in codes])).to(probabilities.device)
         if bool(course.any()):
             terms.append(1.0 - probabilities[:, classes].sum(1)[course].mean())
