@@ -1,4 +1,4 @@
-"""Neighbours, fissures and cysts: drawn where they may be, and never called lesion."""
+"""Neighbours, fissures, cysts and the hilum: drawn where they may be, and never called lesion."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from liverplan.training import anatomies as t
-from liverplan.training.mimics import with_mimics
+from liverplan.training.mimics import _fill_hilum, with_mimics
 from liverplan.training.synthesis import LOCATE_CLASSES, SEGMENT_CLASSES
 
 
@@ -42,3 +42,34 @@ def test_a_cyst_is_liver_to_both_networks_and_a_fissure_is_not() -> None:
     for classes in (LOCATE_CLASSES, SEGMENT_CLASSES):
         assert classes[t.CYST] == 1
         assert classes[t.FAT] == 0
+
+
+def test_the_hilum_is_filled_around_the_wide_portal_vein_where_it_enters_and_nowhere_else() -> None:
+    before = small_abdomen((96, 84, 72))
+    i, j, k = 36, 38, 36
+    before[i - 3 : i + 4, j - 3 : j + 4, 4:k] = t.PORTAL
+    before[i - 3 : i + 4, j - 3 : j + 4, k:60] = t.PORTAL_IN
+    kinds: set[int] = set()
+    filled = 0
+    for seed in range(60):
+        after = before.copy()
+        _fill_hilum(after, 1.5, np.random.default_rng(seed))
+        changed = after != before
+        filled += bool(changed.any())
+        assert (before[changed] == t.LIVER).all()
+        kinds |= set(np.unique(after[changed]).tolist())
+        places = np.argwhere(changed)
+        if len(places):
+            aside = np.abs(places[:, :2] - (i, j)).max(1)
+            assert aside.max() * 1.5 < 30.0
+            assert np.linalg.norm(places - (i, j, k), axis=1).max() * 1.5 < 60.0
+    assert filled > 40
+    assert kinds == {t.FAT, t.OTHER, t.CYST}
+
+
+def test_without_a_portal_vein_that_enters_there_is_no_hilum() -> None:
+    before = small_abdomen()
+    before[20:24, 20:24, 20:24] = t.PORTAL_IN
+    after = before.copy()
+    _fill_hilum(after, 3.0, np.random.default_rng(1))
+    assert np.array_equal(after, before)

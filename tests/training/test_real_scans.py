@@ -45,6 +45,22 @@ def test_a_real_patch_for_mr_hides_what_hounsfield_units_say_and_keeps_its_label
     assert 0.2 < np.mean(brighter) < 0.8
 
 
+def test_lesions_are_drawn_only_where_nobody_said_what_the_liver_is() -> None:
+    hounsfield = np.full((40, 40, 40), 110.0, dtype=np.float32)
+    codes = np.full(hounsfield.shape, losses.LIVER_OR_INSIDE, dtype=np.uint8)
+    codes[:, :20] = 1
+    scan, recipe = RealScan("made here", hounsfield, codes), Recipe((32, 32, 32), 3.0, SEGMENT_CLASSES)
+    drawn = 0
+    for seed in range(20):
+        plain = cut_real_patch(scan, recipe, np.random.default_rng(seed))
+        given = cut_real_patch(scan, recipe, np.random.default_rng(seed), with_lesions=1.0)
+        lesions = given.target == 2
+        assert not (plain.target == 2).any()
+        assert (plain.target[lesions] == losses.LIVER_OR_INSIDE).all()
+        drawn += bool(lesions.any())
+    assert 8 < drawn <= 20
+
+
 @pytest.mark.shared
 def test_the_validation_scan_keeps_its_volume_when_resampled(shared_data: Path) -> None:
     _, liver = read_validation(shared_data, 3.0)

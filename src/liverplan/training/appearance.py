@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
+from liverplan.segmentation.intensity import FloatVolume
 from liverplan.training import anatomies as t
-
-if TYPE_CHECKING:
-    from liverplan.segmentation.intensity import FloatVolume
-    from liverplan.training.synthesis import Lesion
+from liverplan.training.fields import smooth_noise
+from liverplan.training.lesions import Lesion, paint_lesion
 
 AIR_HU = -1000.0
 
@@ -106,7 +105,7 @@ def _keep_order(table: npt.NDArray[np.float32], rng: np.random.Generator) -> Non
 
 def paint(
     labels: t.LabelArray,
-    lesions: list[tuple[Lesion, npt.NDArray[np.bool_]]],
+    lesions: list[Lesion],
     look: Look,
     spacing_mm: float,
     drawn_vessels: bool,
@@ -117,13 +116,14 @@ def paint(
     coarse, fine = _noise(labels, 14.0, spacing_mm, rng), _noise(labels, 5.0, spacing_mm, rng)
     hu += coarse * _TEXTURE_COARSE[labels] + fine * _TEXTURE_FINE[labels]
     _paint_patches(hu, labels, spacing_mm, rng)
+    _fade_thin_veins(hu, labels, look.hounsfield[t.LIVER], spacing_mm, rng)
     _paint_fat(hu, labels, coarse, fine, spacing_mm, rng)
     _paint_bowel(hu, labels, spacing_mm, rng)
     _paint_lungs(hu, labels, spacing_mm, rng)
     if drawn_vessels:
         _paint_curves(hu, labels == t.LIVER, look.hounsfield[t.PORTAL], spacing_mm, rng)
-    for lesion, mask in lesions:
-        _paint_lesion(hu[lesion.box], lesion, mask, look, spacing_mm, rng)
+    for lesion in lesions:
+        paint_lesion(hu, lesion, look.hounsfield[t.LIVER], look.hounsfield[t.LESION], spacing_mm, rng)
     return hu
 
 
@@ -144,8 +144,6 @@ for _values, _coarse, _fine in (
 
 
 def _noise(labels: t.LabelArray, length_mm: float, spacing_mm: float, rng: np.random.Generator) -> FloatVolume:
-    from liverplan.training.synthesis import smooth_noise
-
     return smooth_noise(labels.shape, max(length_mm / spacing_mm, 1.2), rng)
 
 
@@ -157,6 +155,20 @@ def _paint_patches(hu: FloatVolume, labels: t.LabelArray, spacing_mm: float, rng
     share = 1.0 / (1.0 + np.exp((rng.uniform(0.3, 1.5) - field) / rng.uniform(0.15, 0.5)))
     liver = labels == t.LIVER
     hu[liver] += (rng.uniform(-22.0, 14.0) * share)[liver].astype(np.float32)
+
+
+def _fade_thin_veins(
+    hu: FloatVolume, labels: t.LabelArray, liver: float, spacing_mm: float, rng: np.random.Generator
+) -> None:
+    """Veins thinner than three voxels fill their voxels in part only, and contrast mixes unevenly in all of them."""
+    veins = np.isin(labels, (t.PORTAL_IN, t.HEPATIC, t.VEIN))
+    if not veins.any():
+        return
+    wide = ndimage.binary_opening(veins)
+    thin_share = rng.uniform(0.3, 1.0) + 0.2 * _noise(labels, 20.0, spacing_mm, rng)
+    wide_share = 1.0 + rng.uniform(0.0, 0.15) * _noise(labels, 25.0, spacing_mm, rng)
+    share = np.where(wide, wide_share, np.clip(thin_share, 0.15, 1.1))
+    hu[veins] = liver + (hu[veins] - liver) * share[veins]
 
 
 def _paint_fat(
@@ -197,28 +209,3 @@ def _paint_curves(
     first, second = _noise(shape_like, length, spacing_mm, rng), _noise(shape_like, length, spacing_mm, rng)
     width = rng.uniform(0.06, 0.22) * 30.0 / length
     hu[where & (first**2 + second**2 < width**2)] = value
-
-
-def _paint_lesion(
-    hu: FloatVolume,
-    lesion: Lesion,
-    mask: npt.NDArray[np.bool_],
-    look: Look,
-    spacing_mm: float,
-    rng: np.random.Generator,
-) -> None:
-    """Rim, body, core, and now and then calcified deposits (clinical reference 4.1: rim in about three of four)."""
-    if not mask.any():
-        return
-    liver = look.hounsfield[t.LIVER]
-    body = look.hounsfield[t.LESION] + rng.normal(0, 6)
-    value = body + rng.uniform(2, 10) * _noise(lesion.radius.view(np.uint32), 6.0, spacing_mm, rng)
-    if rng.random() < 0.7:
-        rim = 1.0 - rng.uniform(0.08, 0.3)
-        value = np.where(lesion.radius > rim, 0.5 * (body + liver) + rng.normal(0, 12), value)
-    if lesion.size_mm > 18 and rng.random() < 0.5:
-        value = np.where(lesion.radius < rng.uniform(0.3, 0.7), body - rng.uniform(8, 45), value)
-    if lesion.size_mm > 12 and rng.random() < 0.1:
-        spots = _noise(lesion.radius.view(np.uint32), 5.0, spacing_mm, rng) > rng.uniform(0.8, 2.0)
-        value = np.where(spots, rng.uniform(150, 600), value)
-    hu[mask] = value[mask]

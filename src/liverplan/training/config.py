@@ -35,7 +35,7 @@ class TrainingConfig:
     ends after this much training time at the latest (None: no limit). real_share: share of samples cut from real scans.
     whole_scan: whether the one whole real scan is learnt from too; otherwise it validates alone.
     centreline_weight, course_weight: of what `losses` adds to Dice and cross entropy for the courses of veins.
-    precision: "fp32", or "bf16" for mixed precision (weights and loss stay float32).
+    precision: "fp32", or "bf16" for mixed precision (weights and loss stay float32) where the processor has it.
     data: scans of your own (None: synthesis only). patience: stop after so many validations without a better score.
     """
 

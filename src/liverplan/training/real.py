@@ -18,7 +18,9 @@ from liverplan.segmentation.intensity import FloatVolume, scaled
 from liverplan.training import losses
 from liverplan.training.anatomies import LabelArray, read_canonical
 from liverplan.training.appearance_mr import seen_as_mr
-from liverplan.training.synthesis import Patch, Recipe, as_mr, patch_centre, rotation, smooth_noise
+from liverplan.training.fields import rotation, smooth_noise
+from liverplan.training.lesions import with_drawn_lesions
+from liverplan.training.synthesis import Patch, Recipe, as_mr, patch_centre
 
 LITS117_SPACING_MM = 1.4
 """Not known: chosen so that the crop's liver has an ordinary volume. Appearance only, nothing is measured on it."""
@@ -86,10 +88,10 @@ def _liver_only(scan: RealScan) -> RealScan:
     return RealScan(scan.name, scan.hounsfield, liver)
 
 
-def cut_real_patch(scan: RealScan, recipe: Recipe, rng: np.random.Generator) -> Patch:
+def cut_real_patch(scan: RealScan, recipe: Recipe, rng: np.random.Generator, with_lesions: float = 0.0) -> Patch:
     """A patch around a random place, rotated, scaled, its contrast and brightness varied; air where the scan ends.
 
-    For an MR recipe the CT is shown in a drawn MR contrast.
+    For an MR recipe the CT is shown in a drawn MR contrast. with_lesions: the chance that lesions are drawn into it.
     """
     liver = np.isin(scan.codes, (1, 2, losses.LIVER_OR_INSIDE, losses.HEALTHY_OR_VESSEL))
     body = (scan.hounsfield > -300).astype(np.uint8) * 2
@@ -100,13 +102,24 @@ def cut_real_patch(scan: RealScan, recipe: Recipe, rng: np.random.Generator) -> 
     where = np.tensordot(matrix, grid, axes=1) + centre[:, None, None, None]
     where += rng.uniform(0, 3) * np.stack([smooth_noise(recipe.shape, 25.0, rng) for _ in range(3)])
     image = ndimage.map_coordinates(scan.hounsfield, where, order=1, cval=_OUTSIDE_HU)
-    codes = ndimage.map_coordinates(scan.codes, where, order=0, cval=0)
+    codes = ndimage.map_coordinates(scan.codes, where, order=0, cval=0).astype(np.uint8)
+    if rng.random() < with_lesions:
+        image, codes = _with_lesions(image, codes, recipe, rng)
     if recipe.modality == "MR":
         smooth = ndimage.gaussian_filter(image, rng.uniform(0.3, 1.0))  # a curve that goes up and down magnifies noise
         shown = as_mr(seen_as_mr(smooth, rng), image <= _OUTSIDE_HU, recipe, rng)
     else:
         shown = scaled(_relit(image, rng))
-    return Patch(shown, codes.astype(np.uint8))
+    return Patch(shown, codes)
+
+
+def _with_lesions(
+    image: FloatVolume, codes: LabelArray, recipe: Recipe, rng: np.random.Generator
+) -> tuple[FloatVolume, LabelArray]:
+    """Lesions drawn into the part of the liver of which no reader said what it is."""
+    healthy = np.isin(codes, (losses.LIVER_OR_INSIDE, losses.HEALTHY_OR_VESSEL))
+    drawn, lesions = with_drawn_lesions(image, healthy, recipe.max_lesions, recipe.spacing_mm, rng)
+    return drawn, np.where(lesions, np.uint8(2), codes)
 
 
 def _relit(image: FloatVolume, rng: np.random.Generator) -> FloatVolume:

@@ -21,6 +21,8 @@ from liverplan.training.synthesis import LOCATE_CLASSES, SEGMENT_CLASSES, Patch,
 
 FOLDERS = {"locate": ("locate",), "segment": ("vessels", "real_veins")}
 """Folders of the label bank that each stage learns from."""
+_WITH_LESIONS = 0.6
+"""Share of the patches of real scans whose liver, where a reader drew only that, gets drawn lesions."""
 _WHOLE_COUNTS = 4
 """How often the whole scan is drawn for each time that a slab or a crop is."""
 
@@ -59,7 +61,8 @@ class SampleSource:
         """The sample with this number."""
         rng = np.random.default_rng([self.config.seed, number])
         if self.scans and rng.random() < self.config.real_share:
-            return cut_real_patch(self.scans[int(rng.integers(len(self.scans)))], self.recipe, rng)
+            scan = self.scans[int(rng.integers(len(self.scans)))]
+            return cut_real_patch(scan, self.recipe, rng, _WITH_LESIONS)
         return draw_patch(self.maps[int(rng.integers(len(self.maps)))], self.recipe, rng)
 
 

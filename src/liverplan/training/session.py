@@ -130,6 +130,8 @@ def _trained(
         trainer.begin_with(weights_of(start, config.stage))
     if options.resume and trainer.resume():
         say(f"resumed at step {trainer.step}")
+    if config.precision == "bf16" and not trainer.mixed:
+        say("fp32 instead of bf16, which this processor only emulates")
     trainer.require_room()
     scores = crew.told(_begun(trainer, options, start, say) if crew.leads else [])
     stop = EarlyStop(config.patience, list(scores))

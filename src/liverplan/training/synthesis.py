@@ -17,8 +17,13 @@ from liverplan.training import anatomies as tissue
 from liverplan.training.anatomies import N_TISSUES, LabelArray
 from liverplan.training.appearance import AIR_HU, draw_look, paint
 from liverplan.training.appearance_mr import THICKNESS_MM, draw_mr_look, received
+from liverplan.training.fields import rotation, smooth_noise
+from liverplan.training.lesions import add_lesions
 from liverplan.training.losses import EITHER_VEIN
 from liverplan.training.mimics import with_mimics
+
+_ACROSS = (0.05, 0.2, 0.75)
+"""How often the slices of an MR lie across i (sagittal), j (coronal) and k (axial)."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ def draw_patch(labels: LabelArray, recipe: Recipe, rng: np.random.Generator) -> 
     moved = field_of_view(moved, rng)
     moved = with_mimics(moved, recipe.spacing_mm, rng)
     look = draw_mr_look(rng) if recipe.modality == "MR" else draw_look(rng)
-    moved, lesions = add_lesions(moved, recipe, rng)
+    lesions = add_lesions(moved, recipe.max_lesions, recipe.spacing_mm, rng)
     painted = paint(moved, lesions, look, recipe.spacing_mm, recipe.drawn_vessels, rng)
     ended = moved == tissue.EDGE
     image = as_mr(painted, ended, recipe, rng) if recipe.modality == "MR" else _as_ct(painted, ended, recipe, rng)
@@ -63,13 +68,15 @@ def _as_ct(painted: FloatVolume, ended: npt.NDArray[np.bool_], recipe: Recipe, r
 
 
 def as_mr(painted: FloatVolume, ended: npt.NDArray[np.bool_], recipe: Recipe, rng: np.random.Generator) -> FloatVolume:
-    """Uneven sensitivity, thicker slices, noise that is never negative; where the scan has `ended` it is dark."""
+    """Uneven sensitivity, thicker slices, noise that is never negative; where the scan has `ended` it is dark.
+
+    Slices are axial, now and then coronal or sagittal.
+    """
     bias = smooth_noise(recipe.shape, 120.0 / recipe.spacing_mm, rng)
-    signal = np.abs(
-        scanned(
-            received(painted, bias, rng.uniform(0.05, 0.45)), recipe.spacing_mm, rng, float(rng.choice(THICKNESS_MM))
-        )
-    )
+    seen = received(painted, bias, rng.uniform(0.05, 0.45))
+    across, thickness_mm = int(rng.choice(3, p=_ACROSS)), float(rng.choice(THICKNESS_MM))
+    stack = scanned(np.moveaxis(seen, across, 2), recipe.spacing_mm, rng, thickness_mm)
+    signal = np.abs(np.moveaxis(stack, 2, across))
     signal[ended] = 0.0
     return scaled_signal(signal, (rng.uniform(0.0, 3.0), rng.uniform(97.0, 99.9)))
 
@@ -113,12 +120,6 @@ def patch_centre(labels: LabelArray, recipe: Recipe, rng: np.random.Generator) -
     return np.asarray(np.clip(pick, low, high))
 
 
-def rotation(angles: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    from scipy.spatial.transform import Rotation
-
-    return np.asarray(Rotation.from_euler("xyz", angles).as_matrix())
-
-
 def field_of_view(labels: LabelArray, rng: np.random.Generator) -> LabelArray:
     """EDGE where the scan has ended: now and then it starts or ends inside the patch, or is only a slab of it."""
     n, kind = labels.shape[2], rng.random()
@@ -138,75 +139,6 @@ def field_of_view(labels: LabelArray, rng: np.random.Generator) -> LabelArray:
         sides = np.moveaxis(labels, axis, 0)
         sides[slice(0, cut) if rng.random() < 0.5 else slice(sides.shape[0] - cut, None)] = tissue.EDGE
     return labels
-
-
-def smooth_noise(shape: tuple[int, ...], length_vox: float, rng: np.random.Generator) -> FloatVolume:
-    """A random field of unit variance that changes over about `length_vox` voxels."""
-    coarse = tuple(int(np.ceil(n / length_vox)) + 3 for n in shape)
-    field = rng.standard_normal(coarse).astype(np.float32)
-    for axis, n in enumerate(shape):
-        at = rng.uniform(0.0, 1.0) + np.arange(n) / length_vox
-        first = at.astype(int)
-        share = (at - first).astype(np.float32)
-        share = share * share * (3 - 2 * share)
-        shape_of = [1] * field.ndim
-        shape_of[axis] = n
-        share = share.reshape(shape_of)
-        field = field.take(first, axis) * (1 - share) + field.take(first + 1, axis) * share
-    return field * np.float32(1.55)
-
-
-# Lesions
-
-
-@dataclass(frozen=True)
-class Lesion:
-    """Where one lesion is in the patch: box, and in it the normalised radius (below 1 inside)."""
-
-    box: tuple[slice, slice, slice]
-    radius: FloatVolume
-    size_mm: float
-
-
-def add_lesions(
-    labels: LabelArray, recipe: Recipe, rng: np.random.Generator
-) -> tuple[LabelArray, list[tuple[Lesion, npt.NDArray[np.bool_]]]]:
-    """Paint random lesions into the liver of `labels`; also returns each with its mask in its box."""
-    room = np.flatnonzero(labels == tissue.LIVER)
-    painted: list[tuple[Lesion, npt.NDArray[np.bool_]]] = []
-    if len(room) < 500:
-        return labels, painted
-    for _ in range(int(rng.integers(0, recipe.max_lesions + 1))):
-        centre = np.array(np.unravel_index(room[rng.integers(len(room))], labels.shape))
-        lesion = _lesion(centre, labels.shape, recipe.spacing_mm, rng)
-        part = labels[lesion.box]
-        spares_vessels = rng.random() < 0.6
-        home = part == tissue.LIVER
-        if not spares_vessels:
-            home |= np.isin(part, (tissue.PORTAL_IN, tissue.HEPATIC, tissue.VEIN))
-        mask = (lesion.radius < 1.0) & home
-        part[mask] = tissue.LESION
-        painted.append((lesion, mask))
-    return labels, painted
-
-
-def _lesion(
-    centre: npt.NDArray[np.int_], shape: tuple[int, ...], spacing_mm: float, rng: np.random.Generator
-) -> Lesion:
-    """A rough ellipsoid of 5 to 70 mm (clinical reference 4.3: median equivalent diameter about 21 mm)."""
-    size_mm = float(np.clip(np.exp(rng.normal(np.log(20.0), 0.6)), 5.0, 70.0))
-    half = size_mm / 2 / spacing_mm
-    axes = half * rng.uniform(0.75, 1.2, 3)
-    reach = int(np.ceil(half * 1.7)) + 1
-    box = tuple(slice(max(int(c) - reach, 0), min(int(c) + reach + 1, n)) for c, n in zip(centre, shape, strict=True))
-    grid = np.stack(
-        np.meshgrid(*[np.arange(b.start, b.stop) - c for b, c in zip(box, centre, strict=True)], indexing="ij")
-    )
-    turned = np.tensordot(rotation(rng.uniform(0, np.pi, 3)), grid, axes=1)
-    radius = np.sqrt(sum((turned[a] / axes[a]) ** 2 for a in range(3)))
-    rough = smooth_noise(radius.shape, max(half * 0.7, 2.0), rng)
-    radius = radius * (1.0 + rng.uniform(0.03, 0.16) * rough)
-    return Lesion((box[0], box[1], box[2]), radius.astype(np.float32), size_mm)
 
 
 # The scanner
