@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 
 from liverplan import RESEARCH_USE_ONLY
 from liverplan.cli.console import AsJson, Console, Quiet
+from liverplan.cli.options import DEFAULT_PROTOCOL, Device, ModelName, OnDevice, Pictures, ProtocolName
 
 if TYPE_CHECKING:
     from liverplan.cohort import Options
@@ -41,14 +42,6 @@ class EngineName(enum.StrEnum):
 
     LOCAL = "local"
     RAY = "ray"
-
-
-class Device(enum.StrEnum):
-    """Where the network runs."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
 
 
 class _CohortGroup(TyperGroup):
@@ -113,12 +106,10 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, say what would run, plan nothing.")] = (
         False
     ),
-    protocol: Annotated[
-        str, typer.Option(metavar="NAME|FILE", help="Trial protocol by name or as a TOML file.")
-    ] = "nct06934018",
-    model: Annotated[str | None, typer.Option(metavar="NAME|DIR", help="Segmentation model.")] = None,
-    device: Annotated[Device, typer.Option(help="Where the network runs.")] = Device.AUTO,
-    pictures: Annotated[bool, typer.Option(help="Draw the pictures of the reports.")] = True,
+    protocol: ProtocolName = DEFAULT_PROTOCOL,
+    model: ModelName = None,
+    device: OnDevice = Device.AUTO,
+    pictures: Pictures = True,
     publish: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Copy the results there at the end, such as s3://bucket/out.")
     ] = None,

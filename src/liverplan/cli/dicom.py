@@ -16,7 +16,19 @@ import typer
 
 from liverplan import RESEARCH_USE_ONLY, audit
 from liverplan.cli.console import AsJson, Console, Quiet
-from liverplan.cli.plan import Device
+from liverplan.cli.options import (
+    DEFAULT_PROTOCOL,
+    KEY_HELP,
+    DeidentifyKey,
+    Device,
+    ModelName,
+    NewFolder,
+    OnDevice,
+    Overwrite,
+    Pictures,
+    ProtocolName,
+    Pseudonym,
+)
 
 _HELP = f"""Image archives (PACS): find, fetch and send studies, and plan studies as they arrive.
 
@@ -35,12 +47,6 @@ _Archive = Annotated[str, typer.Argument(metavar="ARCHIVE", help="AET@host:port,
 _Title = Annotated[str, typer.Option("--aet", metavar="AET", help="What this program calls itself.")]
 _Host = Annotated[str, typer.Option(metavar="HOST", help="Address to listen on; this machine only by default.")]
 _Port = Annotated[int, typer.Option(min=0, max=65535, help="TCP port to listen on; 0 takes a free one.")]
-
-_Pseudonym = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Patient name and id; default: made from the study.")
-]
-_KEY_HELP = "Secret that pseudonyms are made with; default: the user's own."
-_Key = Annotated[Path | None, typer.Option("--deidentify-key", metavar="FILE", help=_KEY_HELP)]
 
 
 def register(app: typer.Typer) -> None:
@@ -88,7 +94,7 @@ def query(
 def retrieve(
     archive: _Archive,
     study: Annotated[str, typer.Argument(metavar="STUDY", help="Study instance UID.")],
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="OUT", help="Folder to write; made by the command.")],
+    out: NewFolder,
     series: Annotated[str | None, typer.Option(metavar="UID", help="Only this series.")] = None,
     aet: _Title = "LIVERPLAN",
     host: _Host = "127.0.0.1",
@@ -116,8 +122,8 @@ def send(
     hidden: Annotated[
         bool, typer.Option("--deidentify", help="Send copies without the patient (docs/deidentify.md).")
     ] = False,
-    pseudonym: _Pseudonym = None,
-    key: _Key = None,
+    pseudonym: Pseudonym = None,
+    key: DeidentifyKey = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -170,10 +176,10 @@ Examples:
 
 def deidentify(
     folder: Annotated[Path, typer.Argument(metavar="PATH", exists=True, help="Folder or file with DICOM objects.")],
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="OUT", help="Folder to write; made by the command.")],
-    pseudonym: _Pseudonym = None,
-    key: Annotated[Path | None, typer.Option(metavar="FILE", help=_KEY_HELP)] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result in OUT.")] = False,
+    out: NewFolder,
+    pseudonym: Pseudonym = None,
+    key: Annotated[Path | None, typer.Option(metavar="FILE", help=KEY_HELP)] = None,
+    overwrite: Overwrite = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -212,10 +218,10 @@ def listen(
     allow_aet: Annotated[
         list[str] | None, typer.Option(metavar="AET", help="A title that may connect; may be repeated.")
     ] = None,
-    protocol: Annotated[str, typer.Option(metavar="NAME|FILE", help="Trial protocol.")] = "nct06934018",
-    model: Annotated[str | None, typer.Option(metavar="NAME|DIR", help="Segmentation model.")] = None,
-    device: Annotated[Device, typer.Option(help="Where the network runs.")] = Device.AUTO,
-    pictures: Annotated[bool, typer.Option(help="Draw the pictures of the report.")] = True,
+    protocol: ProtocolName = DEFAULT_PROTOCOL,
+    model: ModelName = None,
+    device: OnDevice = Device.AUTO,
+    pictures: Pictures = True,
     limit_s: Annotated[float, typer.Option(metavar="S", min=1.0, help="Longest time for one plan.")] = 3600.0,
     plan_tries: Annotated[int, typer.Option(min=1, help="For a plan whose process died.")] = 3,
     first_wait_s: Annotated[float, typer.Option(metavar="S", min=0.1, help="Before a second try; it doubles.")] = 5.0,

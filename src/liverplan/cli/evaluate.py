@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from liverplan.cli.console import AsJson, Console, Quiet
-from liverplan.cli.plan import Device, Modality
+from liverplan.cli.options import DEFAULT_PROTOCOL, Device, Modality, ModelName, OfModality, OnDevice, Overwrite
 from liverplan.errors import InputError
 
 if TYPE_CHECKING:
@@ -55,11 +55,11 @@ def evaluate(
     ] = True,
     protocol: Annotated[
         str, typer.Option(metavar="NAME|FILE", help="Protocol whose margin the remnants are compared at.")
-    ] = "nct06934018",
-    modality: Annotated[Modality | None, typer.Option(help="CT or MR, for files that do not say.")] = None,
-    model: Annotated[str | None, typer.Option(metavar="NAME|DIR", help="Segmentation model.")] = None,
-    device: Annotated[Device, typer.Option(help="Where the network runs.")] = Device.AUTO,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result in OUT.")] = False,
+    ] = DEFAULT_PROTOCOL,
+    modality: OfModality = None,
+    model: ModelName = None,
+    device: OnDevice = Device.AUTO,
+    overwrite: Overwrite = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:

@@ -11,6 +11,21 @@ import typer
 
 from liverplan import RESEARCH_USE_ONLY
 from liverplan.cli.console import AsJson, Console, Quiet
+from liverplan.cli.options import (
+    DEFAULT_PROTOCOL,
+    DeidentifyKey,
+    Device,
+    Image,
+    ModelName,
+    NewFolder,
+    OfModality,
+    OnDevice,
+    Overwrite,
+    Pictures,
+    ProtocolName,
+    Pseudonym,
+    Series,
+)
 
 if TYPE_CHECKING:
     from liverplan.plan import Plan
@@ -31,21 +46,6 @@ Examples:
 _OUTCOMES = ("met", "not_met", "undetermined")
 
 
-class Device(enum.StrEnum):
-    """Where the network runs."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
-
-
-class Modality(enum.StrEnum):
-    """What kind of image it is, when the file does not say."""
-
-    CT = "CT"
-    MR = "MR"
-
-
 class SegType(enum.StrEnum):
     """How a DICOM segmentation holds masks."""
 
@@ -58,8 +58,8 @@ def register(app: typer.Typer) -> None:
 
 
 def plan(
-    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="The scan: a DICOM folder or one image file.")],
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="OUT", help="Folder to write; made by the command.")],
+    image: Image,
+    out: NewFolder,
     segmentation: Annotated[
         Path | None,
         typer.Option(metavar="PATH", help="Masks: a folder with one file per structure, a label map or .seg.nrrd."),
@@ -72,21 +72,11 @@ def plan(
             "fill in.",
         ),
     ] = None,
-    protocol: Annotated[
-        str, typer.Option(metavar="NAME|FILE", help="Trial protocol by name or as a TOML file.")
-    ] = "nct06934018",
-    series: Annotated[
-        str | None, typer.Option(metavar="UID", help="DICOM series, when the folder has several.")
-    ] = None,
-    modality: Annotated[Modality | None, typer.Option(help="CT or MR, for files that do not say.")] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME|DIR",
-            help="A name of `liverplan models list`, totalsegmentator, or a folder: MONAI bundle, nnU-Net v2 model.",
-        ),
-    ] = None,
-    device: Annotated[Device, typer.Option(help="Where the network runs.")] = Device.AUTO,
+    protocol: ProtocolName = DEFAULT_PROTOCOL,
+    series: Series = None,
+    modality: OfModality = None,
+    model: ModelName = None,
+    device: OnDevice = Device.AUTO,
     resection: Annotated[
         list[Path] | None,
         typer.Option(
@@ -109,7 +99,7 @@ def plan(
         Path | None,
         typer.Option(metavar="FILE", help="Tissue lost at the cut by device, as TOML (docs/fresh-margin.md)."),
     ] = None,
-    pictures: Annotated[bool, typer.Option(help="Draw the pictures of the report.")] = True,
+    pictures: Pictures = True,
     seg_type: Annotated[
         SegType, typer.Option(help="How seg.dcm holds the masks: binary is what archives read today.")
     ] = SegType.BINARY,
@@ -117,13 +107,9 @@ def plan(
         bool,
         typer.Option("--deidentify", help="Keep the patient out of OUT: names, ids, UIDs, dates (docs/deidentify.md)."),
     ] = False,
-    pseudonym: Annotated[
-        str | None, typer.Option(metavar="NAME", help="With --deidentify; default: made from the study.")
-    ] = None,
-    deidentify_key: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Secret that pseudonyms are made with; default: the user's own.")
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result in OUT.")] = False,
+    pseudonym: Pseudonym = None,
+    deidentify_key: DeidentifyKey = None,
+    overwrite: Overwrite = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:

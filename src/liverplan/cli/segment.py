@@ -10,7 +10,7 @@ import typer
 
 from liverplan import RESEARCH_USE_ONLY
 from liverplan.cli.console import AsJson, Console, Quiet
-from liverplan.cli.plan import Device, Modality
+from liverplan.cli.options import Device, Image, ModelName, OfModality, OnDevice, Series
 
 if TYPE_CHECKING:
     from liverplan.volume import Segmentation
@@ -39,20 +39,12 @@ def register(app: typer.Typer) -> None:
 
 
 def segment(
-    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="The scan: a DICOM folder or one image file.")],
+    image: Image,
     out: Annotated[Path, typer.Option("-o", "--out", metavar="OUT", help="Folder for segmentation/*.nii.gz.")],
-    series: Annotated[
-        str | None, typer.Option(metavar="UID", help="DICOM series, when the folder has several.")
-    ] = None,
-    modality: Annotated[Modality | None, typer.Option(help="CT or MR, for files that do not say.")] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME|DIR",
-            help="A name of `liverplan models list`, totalsegmentator, or a folder: MONAI bundle, nnU-Net v2 model.",
-        ),
-    ] = None,
-    device: Annotated[Device, typer.Option(help="Where the network runs.")] = Device.AUTO,
+    series: Series = None,
+    modality: OfModality = None,
+    model: ModelName = None,
+    device: OnDevice = Device.AUTO,
     engine: Annotated[
         EngineOption,
         typer.Option(help="What runs it. auto: PyTorch on a GPU, else OpenVINO when installed, else PyTorch."),

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from liverplan.cli.console import AsJson, Console, Quiet
-from liverplan.cli.plan import Device
+from liverplan.cli.options import Device
 
 _HELP = """Train one network of the segmentation cascade; run again to go on where it stopped.
 
