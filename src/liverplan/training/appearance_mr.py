@@ -42,7 +42,7 @@ def draw_mr_look(rng: np.random.Generator) -> Look:
     signal[t.SUBCUTANEOUS] = signal[t.FAT] * rng.uniform(0.8, 1.3)
     signal[t.WALL] = signal[t.MUSCLE] * rng.uniform(0.8, 1.2)
     signal[t.BONES] = rng.uniform(0.0, 0.5)
-    signal[t.LUNGS] = min(rng.uniform(0.0, 0.12 if rng.random() < 0.7 else 0.3), 0.8 * signal[t.LIVER])
+    signal[t.LUNGS] = rng.uniform(0.0, 0.12)
     for value, other in SAME_AS.items():
         signal[value] = signal[other] + rng.normal(0.0, 0.01)
     table = _DARK + _RANGE * signal
