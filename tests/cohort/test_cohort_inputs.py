@@ -12,7 +12,7 @@ from cohort_cases import touch
 from liverplan.cohort.cases import CohortCase
 from liverplan.cohort.inputs import content_hash, signature, stamps_of
 from liverplan.cohort.request import Request, pinned
-from liverplan.segmentation.models import model_for
+from liverplan.segmentation.models import find_model, model_for
 
 
 @pytest.fixture
@@ -114,6 +114,12 @@ def test_without_a_named_model_that_of_every_modality_decides_a_result_without_m
     newer = replace(plain, models_sha256=(plain.models_sha256[0], ("MR", "another")))
     assert newer.context(without_masks) != plain.context(without_masks)
     assert newer.context(case(folder)) == plain.context(case(folder))
+
+
+def test_of_a_folder_with_several_models_each_decides(folder: Path) -> None:
+    shipped = find_model().stages["segment"].bundle.parent
+    of_folder = pinned(Request(model=shipped), needs_model=True)
+    assert of_folder.models_sha256 == pinned(Request(), needs_model=True).models_sha256
 
 
 def test_a_named_model_is_the_only_one_that_decides(folder: Path) -> None:

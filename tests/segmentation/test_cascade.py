@@ -14,7 +14,7 @@ from cases import SURE, BrightestIsLiver, BrightIsLiver, ellipsoid_ct, ellipsoid
 from liverplan.anatomy import Structure
 from liverplan.errors import GeometryError, ResourceError, SegmentationRefused
 from liverplan.segmentation import cascade, segment
-from liverplan.segmentation.models import model_for
+from liverplan.segmentation.models import find_model, model_for
 from liverplan.volume import Grid, Volume
 
 
@@ -165,6 +165,17 @@ def test_each_modality_has_its_own_model_and_a_half_trained_one_is_passed_over(
     del registry["models"]["liverplan_mr"]["stages"]["locate"]
     (tmp_path / "registry.toml").write_text(tomli_w.dumps(registry), encoding="utf-8")
     assert model_for("MR").name == "liverplan_ct"
+
+
+def test_of_a_folder_with_models_for_both_the_images_modality_decides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cascade, "load_engine", BrightestIsLiver)
+    write_small_models(write_small_models(tmp_path), "MR")
+    masks = segment(ellipsoid_mr(), tmp_path)
+    assert masks.model is not None
+    assert masks.model["name"] == "liverplan_mr"
+    assert find_model(tmp_path).name == find_model(tmp_path, "unknown").name == "liverplan_ct"
 
 
 def test_asking_for_a_gpu_that_is_not_there_is_an_error(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,8 @@ ENGINES = ("local", "ray")
 class Request:
     """What every case is planned with. The hashes are filled in by `pinned`.
 
-    models_sha256: (modality, sha256) of the shipped models when no model is named: the image of a case decides which.
+    models_sha256: (modality, sha256) where the image of a case decides which model plans it: no model is named, or a
+    folder with several.
     """
 
     protocol: str | Path = DEFAULT_PROTOCOL
@@ -87,7 +88,11 @@ def pinned(request: Request, needs_model: bool) -> Request:
         from liverplan.segmentation.models import MODEL_OF, find_model, model_for
 
         digest = find_model(model).sha256
-        by_modality = tuple((m, model_for(m).sha256) for m in sorted(MODEL_OF)) if model is None else ()
+        by_modality = tuple(
+            (m, (model_for(m) if model is None else find_model(model, m)).sha256) for m in sorted(MODEL_OF)
+        )
+        if len({sha256 for _, sha256 in by_modality}) == 1:
+            by_modality = ()
         model = Path(model).absolute() if model is not None and Path(model).is_dir() else model
     request = replace(request, protocol=pinned_protocol, model=model, protocol_sha256=protocol.sha256)
     return replace(request, model_sha256=digest, models_sha256=by_modality)

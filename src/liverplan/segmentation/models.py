@@ -165,10 +165,14 @@ def model_for(modality: str) -> Model:
     return shipped[wanted] if wanted in shipped else find_model()
 
 
-def find_model(model: str | Path | None = None) -> Model:
-    """A shipped or installed model by name, the default one, or what a folder holds. Raises ModelError."""
+def find_model(model: str | Path | None = None, modality: str | None = None) -> Model:
+    """A shipped or installed model by name, the default one, or what a folder holds. Raises ModelError.
+
+    modality: of the image, which decides where a folder holds several models.
+    """
     if model is not None and (Path(model) / REGISTRY).is_file():
-        return available_models(Path(model))[0]
+        held = available_models(Path(model))
+        return next((m for m in held if m.modality == modality), held[0])
     known = available_models(models_folder())
     wanted = DEFAULT_MODEL if model is None else str(model)
     for candidate in known:

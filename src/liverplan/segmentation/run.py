@@ -18,6 +18,6 @@ def segment_volume(
     engine: str = "auto",
 ) -> Segmentation:
     """See `liverplan.segmentation.segment`."""
-    chosen = model_for(volume.modality) if model is None else find_model(model)
+    chosen = model_for(volume.modality) if model is None else find_model(model, volume.modality)
     backend = backend_of(chosen, device, engine)
     return backend.segment(volume, progress or (lambda fraction, stage: None))
