@@ -102,7 +102,7 @@ def _fill_hilum(labels: LabelArray, spacing_mm: float, rng: np.random.Generator)
     part[room & (away_mm < width_mm * share)] = t.FAT if rng.random() < 0.5 else t.OTHER
     if rng.random() < 0.4:
         beside = _beside(nearest, rng) & (away_mm < rng.uniform(2.0, 8.0) * np.sqrt(share))
-        part[beside & np.isin(part, (t.LIVER, t.FAT, t.OTHER)) & room] = t.CYST
+        part[beside & room] = t.CYST
 
 
 def _beside(nearest: npt.NDArray[np.int_], rng: np.random.Generator) -> npt.NDArray[np.bool_]:
