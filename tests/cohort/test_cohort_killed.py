@@ -60,7 +60,9 @@ def test_a_case_that_kills_every_worker_is_a_row_and_the_others_are_done(patient
 
 def driver(patients: Path, out: Path, workers: int = 2) -> subprocess.Popen[bytes]:
     arguments = ["cohort", str(patients), "-o", str(out), "--no-pictures", "--workers", str(workers), "--quiet"]
-    program = "import sys; from liverplan.cli import main; main(sys.argv[1:])"
+    # A suite that a shell runs in the background inherits that Ctrl-C is ignored, and would hand it on.
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    program = f"{heed}; import sys; from liverplan.cli import main; main(sys.argv[1:])"
     return subprocess.Popen([sys.executable, "-c", program, *arguments])
 
 
