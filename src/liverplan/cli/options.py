@@ -9,6 +9,7 @@ from typing import Annotated, TypeAlias
 import typer
 
 DEFAULT_PROTOCOL = "nct06934018"
+"""That of `liverplan.protocol`, which takes longer to import than `--help` may (a test holds the two equal)."""
 KEY_HELP = "Secret that pseudonyms are made with; default: the user's own."
 
 

@@ -85,12 +85,10 @@ def pinned(request: Request, needs_model: bool) -> Request:
     by_modality: tuple[tuple[str, str], ...] = ()
     model = request.model
     if needs_model:
-        from liverplan.segmentation.models import MODEL_OF, find_model, model_for
+        from liverplan.segmentation.models import MODEL_OF, find_model
 
         digest = find_model(model).sha256
-        by_modality = tuple(
-            (m, (model_for(m) if model is None else find_model(model, m)).sha256) for m in sorted(MODEL_OF)
-        )
+        by_modality = tuple((m, find_model(model, m).sha256) for m in sorted(MODEL_OF))
         if len({sha256 for _, sha256 in by_modality}) == 1:
             by_modality = ()
         model = Path(model).absolute() if model is not None and Path(model).is_dir() else model

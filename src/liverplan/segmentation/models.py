@@ -168,8 +168,10 @@ def model_for(modality: str) -> Model:
 def find_model(model: str | Path | None = None, modality: str | None = None) -> Model:
     """A shipped or installed model by name, the default one, or what a folder holds. Raises ModelError.
 
-    modality: of the image, which decides where a folder holds several models.
+    modality: of the image, which decides among the shipped models and where a folder holds several.
     """
+    if model is None and modality is not None:
+        return model_for(modality)
     if model is not None and (Path(model) / REGISTRY).is_file():
         held = available_models(Path(model))
         return next((m for m in held if m.modality == modality), held[0])

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from liverplan.segmentation.backends import backend_of
-from liverplan.segmentation.models import find_model, model_for
+from liverplan.segmentation.models import find_model
 from liverplan.volume import Segmentation, Volume
 
 
@@ -18,6 +18,6 @@ def segment_volume(
     engine: str = "auto",
 ) -> Segmentation:
     """See `liverplan.segmentation.segment`."""
-    chosen = model_for(volume.modality) if model is None else find_model(model, volume.modality)
+    chosen = find_model(model, volume.modality)
     backend = backend_of(chosen, device, engine)
     return backend.segment(volume, progress or (lambda fraction, stage: None))

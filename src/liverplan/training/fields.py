@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-FloatVolume = npt.NDArray[np.float32]
+from liverplan.segmentation.intensity import FloatVolume
+
 Box = tuple[slice, slice, slice]
 
 

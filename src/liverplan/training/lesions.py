@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from liverplan.segmentation.intensity import FloatVolume
 from liverplan.training import anatomies as t
-from liverplan.training.fields import Box, FloatVolume, box_around, offsets, rotation, smooth_noise
+from liverplan.training.fields import Box, box_around, offsets, rotation, smooth_noise
 
 _FEWEST_VOXELS = 500
 """A liver smaller than this in a patch gets no lesion."""
